@@ -1,0 +1,58 @@
+# Two commands are enough on a fresh machine: `make demo`, `make test`.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(SETUP) ## Make .venv from the hash-pinned lock
+
+$(SETUP): locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "This Python has no venv. On Debian and Ubuntu: apt-get install python3-venv; or name another: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(SETUP) ## Run the main job end to end (MESSAGES=1000, ARGS="--events FILE --keep")
+	@$(BIN)/consumer demo --messages $(or $(MESSAGES),1000) $(ARGS)
+
+.PHONY: test
+test: $(SETUP) ## Run all tests, on embedded PostgreSQL and an embedded queue
+	$(BIN)/pytest -n 2 $(ARGS)
+
+.PHONY: check
+check: $(SETUP) ## Format, lint, types, import direction
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(SETUP) ## Format, and mend what ruff can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile $(UV_FLAGS) --extra embedded --group dev pyproject.toml -o locks/dev.txt
+	uv pip compile $(UV_FLAGS) --extra embedded -c locks/dev.txt pyproject.toml -o locks/embedded.txt
+	uv pip compile $(UV_FLAGS) -c locks/dev.txt pyproject.toml -o locks/run.txt
+UV_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.PHONY: clean
+clean: ## Remove the environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

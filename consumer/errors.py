@@ -1,0 +1,63 @@
+"""Every error that the consumer raises on purpose.
+
+Their texts are safe to print and to log: they name files, settings, columns, SQLSTATEs and error
+codes, and never hold a raw value, a key, a password or a receipt handle.
+"""
+
+
+class ConsumerError(Exception):
+    """What every error below is: its text says what is wrong, where, and what to do."""
+
+
+class SettingsError(ConsumerError):
+    """The settings contradict each other, or one is missing, unknown or of the wrong type."""
+
+
+class KeyRingError(ConsumerError):
+    """The key ring is missing, malformed, or is not the one that the database knows."""
+
+
+class TokenError(ConsumerError):
+    """A token was cut, tampered with, moved to another column, or names an unknown key."""
+
+
+class QueueError(ConsumerError):
+    """A call to the queue failed: `operation` is SQS's name of it, `code` the error's.
+
+    As such it is transient: the call may be made again after a pause.
+    """
+
+    def __init__(self, operation: str, code: str, advice: str = "") -> None:
+        super().__init__(f"{operation}: {code}" + (f" ({advice})" if advice else ""))
+        self.operation = operation
+        self.code = code
+
+
+class QueueRefusedError(QueueError):
+    """The queue does not exist, or these credentials may not use it: someone has to act."""
+
+
+class DatabaseError(ConsumerError):
+    """The database did not take a statement; it may be run again after a pause.
+
+    `sqlstate` is the five-character code, or the driver's exception name where there is none.
+    """
+
+    def __init__(self, sqlstate: str, advice: str = "") -> None:
+        super().__init__(f"database: {sqlstate}" + (f" ({advice})" if advice else ""))
+        self.sqlstate = sqlstate
+
+
+class DatabaseRefusedError(DatabaseError):
+    """A table, a column or a right is missing: someone has to act, and no data is touched."""
+
+
+class DataRejectedError(DatabaseError):
+    """At least one row of the statement was refused for its data (SQLSTATE class 22 or 23).
+
+    `column` is the column or constraint that PostgreSQL named, where it named one.
+    """
+
+    def __init__(self, sqlstate: str, column: str | None = None) -> None:
+        super().__init__(sqlstate, f"column or constraint {column}" if column else "")
+        self.column = column

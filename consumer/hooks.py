@@ -1,0 +1,150 @@
+"""What the pipeline tells about itself.
+
+Each event is frozen and holds counts, codes and durations, never a value of a message. Listeners
+(logs, metrics, health) are plain functions; they are called on the event loop and must not block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumer.messages import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A receive came back; `again` of its `count` messages were in flight here already."""
+
+    count: int
+    again: int
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A batch is in the database. `sent_ms` has SentTimestamp of each message in the batch."""
+
+    rows: int
+    quarantined: dict[Reason, int]
+    duplicates: int
+    seconds: float
+    sent_ms: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The queue confirmed `count` deletes."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The visibility of `count` messages was extended."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The queue no longer knows our receipt handles of `count` messages: they will come again."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """`count` messages were made visible again for others, at the end."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollersChanged:
+    """So many pollers are running now."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFailed:
+    """A call to the queue failed and will be made again in `pause_seconds`.
+
+    `refused`: it will go on failing until someone acts.
+    """
+
+    operation: str
+    code: str
+    refused: bool
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRecovered:
+    """An operation that had failed works again."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailed:
+    """A batch of `count` was not written and will be written again in `pause_seconds`.
+
+    `refused`: it will go on failing until someone acts.
+    """
+
+    count: int
+    sqlstate: str
+    refused: bool
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bisected:
+    """PostgreSQL refused a row's data in a batch of `count`: its halves are written alone."""
+
+    count: int
+    sqlstate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """No more receives are begun; `in_flight` messages are still held."""
+
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing is held any more; `given_back` of the messages go to other consumers."""
+
+    given_back: int
+
+
+Event = (
+    Received
+    | Committed
+    | Deleted
+    | Extended
+    | Lapsed
+    | GivenBack
+    | PollersChanged
+    | QueueFailed
+    | QueueRecovered
+    | WriteFailed
+    | Bisected
+    | Stopping
+    | Stopped
+)
+
+Listener = Callable[[Event], None]
+
+
+def to_all(*listeners: Listener) -> Listener:
+    """One listener that passes each event on to all of `listeners`, in order."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return emit

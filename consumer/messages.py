@@ -1,0 +1,85 @@
+"""What travels through the consumer: a message, and what becomes of it."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+LEDGER_SLOTS = 32
+_DAY_MS = 86_400_000
+
+ColumnValue = str | int | date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as SQS handed it over.
+
+    `message_id` is a UUID in its canonical text form, `sent_ms` SentTimestamp (milliseconds since
+    the epoch), `size` the body's length in bytes, `receive_count` ApproximateReceiveCount.
+    """
+
+    message_id: str
+    receipt_handle: str = field(repr=False)
+    body: str = field(repr=False)
+    sent_ms: int
+    size: int
+    receive_count: int = 1
+
+    @property
+    def sent_day(self) -> date:
+        """The UTC day on which the message was sent."""
+        return datetime.fromtimestamp(self.sent_ms / 1000, UTC).date()
+
+    @property
+    def slot(self) -> int:
+        """The ledger slot: a property of the message, so a redelivery finds the same one."""
+        return self.sent_ms // _DAY_MS % LEDGER_SLOTS
+
+
+class Reason(StrEnum):
+    """Why a message is in quarantine; also the label of the metric, so the list is closed."""
+
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    OTHER_EVENT = "other_event"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    NOT_STORABLE = "not_storable"
+    BAD_ADDRESS = "bad_address"
+    BAD_VERSION = "bad_version"
+    INVALID_VALUE = "invalid_value"
+    REJECTED_BY_DATABASE = "rejected_by_database"
+    TRANSFORM_FAILED = "transform_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A valid message: `values` stand in the order of its table's columns, masked already."""
+
+    message: Message
+    values: tuple[ColumnValue, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An invalid message: why, which field, and its body encrypted under the key `kid`."""
+
+    message: Message
+    reason: Reason
+    field: str | None
+    kid: str
+    sealed_body: bytes = field(repr=False)
+
+
+Outcome = Row | Quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one commit changed: `quarantined` counts by reason; the rest was known already."""
+
+    rows: int
+    quarantined: dict[Reason, int]
+    duplicates: int

@@ -1,0 +1,38 @@
+"""The shape of an event's table, as the model declares it and as the database has it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The column types that we write."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DATE = "date"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a model declares it.
+
+    `kinds` are the types it may have in a table that is there already; the first is what we
+    create. `length` is the longest text in characters, None for the other kinds.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...]
+    length: int | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An event's table; rows carry their values in the order of `columns`."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+
+ColumnKinds = Mapping[str, Kind]
