@@ -68,7 +68,7 @@ class Quarantined:
 
     message: Message
     reason: Reason
-    field: str | None
+    field_name: str | None
     kid: str
     sealed_body: bytes = field(repr=False)
 
