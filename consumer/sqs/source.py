@@ -1,0 +1,109 @@
+"""The queue as the pipeline sees it."""
+
+import re
+from collections.abc import Sequence
+from uuid import NAMESPACE_OID, uuid5
+
+from consumer.errors import QueueRefusedError
+from consumer.messages import Message
+from consumer.pipeline import MESSAGES_A_CALL, Refused
+from consumer.sqs.answers import Answer, Payload, ReceivedMessage, Transport, handle_is_void
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class SqsSource:
+    """Implements the pipeline's Source over a transport.
+
+    `wait_seconds` is the long poll's; every call fails `call_timeout_seconds` after it should have
+    been answered, because a connection can die without a word.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        queue_url: str,
+        *,
+        wait_seconds: int,
+        call_timeout_seconds: float,
+    ) -> None:
+        self._transport = transport
+        self._queue_url = queue_url
+        self._wait_seconds = wait_seconds
+        self._call_timeout_seconds = call_timeout_seconds
+
+    async def receive(self) -> Sequence[Message]:
+        """Long-poll once for up to ten messages."""
+        payload: Payload = {
+            "QueueUrl": self._queue_url,
+            "MaxNumberOfMessages": MESSAGES_A_CALL,
+            "WaitTimeSeconds": self._wait_seconds,
+            # The older of two names for the same parameter: every server knows it.
+            "AttributeNames": ("SentTimestamp", "ApproximateReceiveCount"),
+        }
+        seconds = self._wait_seconds + self._call_timeout_seconds
+        answer = await self._transport.call("ReceiveMessage", payload, seconds)
+        return [_message_of(received) for received in answer.get("Messages", ())]
+
+    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+        """Delete up to ten messages; return those that were not."""
+        if not messages:
+            return ()
+        # The position is the entry's id: unique in the call even if a message stands in it twice.
+        entries = [
+            {"Id": str(position), "ReceiptHandle": message.receipt_handle}
+            for position, message in enumerate(messages)
+        ]
+        payload: Payload = {"QueueUrl": self._queue_url, "Entries": entries}
+        answer = await self._transport.call(
+            "DeleteMessageBatch", payload, self._call_timeout_seconds
+        )
+        return _refused(answer, messages)
+
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+        """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
+        if not messages:
+            return ()
+        entries = [
+            {
+                "Id": str(position),
+                "ReceiptHandle": message.receipt_handle,
+                "VisibilityTimeout": seconds,
+            }
+            for position, message in enumerate(messages)
+        ]
+        payload: Payload = {"QueueUrl": self._queue_url, "Entries": entries}
+        answer = await self._transport.call(
+            "ChangeMessageVisibilityBatch", payload, self._call_timeout_seconds
+        )
+        return _refused(answer, messages)
+
+
+def _message_of(received: ReceivedMessage) -> Message:
+    attributes = received.get("Attributes", {})
+    sent = attributes.get("SentTimestamp")
+    if sent is None:
+        # Without it the row's day and its ledger slot would differ from delivery to delivery.
+        advice = "this server gives no SentTimestamp; it cannot be used"
+        raise QueueRefusedError("ReceiveMessage", "NoSentTimestamp", advice)
+    body = received["Body"]
+    return Message(
+        message_id=_uuid_of(received["MessageId"]),
+        receipt_handle=received["ReceiptHandle"],
+        body=body,
+        sent_ms=int(sent),
+        size=len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass")),
+        receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
+    )
+
+
+def _uuid_of(message_id: str) -> str:
+    """Return the ledger's key: AWS's ids are UUIDs, though their documentation says only string."""
+    return message_id if _UUID.fullmatch(message_id) else str(uuid5(NAMESPACE_OID, message_id))
+
+
+def _refused(answer: Answer, messages: Sequence[Message]) -> Sequence[Refused]:
+    return [
+        Refused(messages[int(failed["Id"])], failed["Code"], handle_is_void(failed["Code"]))
+        for failed in answer.get("Failed", ())
+    ]
