@@ -64,7 +64,7 @@ class SqsSource:
         """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
         if not messages:
             return ()
-        entries = [
+        entries: list[dict[str, str | int]] = [
             {
                 "Id": str(position),
                 "ReceiptHandle": message.receipt_handle,
