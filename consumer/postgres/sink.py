@@ -1,0 +1,133 @@
+"""Writes batches: one statement, one COMMIT, each message once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
+import asyncpg
+
+from consumer.errors import DatabaseError, DataRejectedError
+from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Written
+from consumer.postgres.connection import Connections, Server
+from consumer.postgres.failures import FAILURES, translate
+from consumer.postgres.statements import identifier, load, quoted
+from consumer.tables import Column, ColumnKinds, Kind, Table
+
+_Key = tuple[int, str]
+_Array = Sequence[ColumnValue | bytes]
+
+_CASTS = {Kind.TEXT: "text[]", Kind.INTEGER: "bigint[]", Kind.DATE: "date[]"}
+_FIRST_COLUMN_PARAMETER = 11
+_MALFORMED = "22000"
+
+
+def columns_present(table: Table, kinds: ColumnKinds) -> tuple[Column, ...]:
+    """The columns that are written, in the order of a row's values."""
+    return tuple(column for column in table.columns if column.name in kinds)
+
+
+def write_statement(table: Table, kinds: ColumnKinds) -> str:
+    """The text of the statement; its parameters are what `Arrays` makes of a batch."""
+    columns = columns_present(table, kinds)
+    casts = (_CASTS[kinds[column.name]] for column in columns)
+    return load("write.sql").format(
+        table=quoted(table.name),
+        columns=", ".join(identifier(column.name) for column in columns),
+        aliases=", ".join(f"c{position}" for position in range(len(columns))),
+        arrays=", ".join(
+            f"${number}::{cast}" for number, cast in enumerate(casts, _FIRST_COLUMN_PARAMETER)
+        ),
+    )
+
+
+def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Array | str]:
+    """A batch as the statement's parameters: arrays of equal length, sorted, each message once.
+
+    Raises:
+        DataRejectedError: a row has more or fewer than `columns` values; unnest would fill the
+            shorter arrays with NULL and say nothing.
+    """
+    outcomes: dict[_Key, Outcome] = {}
+    for outcome in batch:
+        message = outcome.message
+        outcomes[message.slot, message.message_id] = outcome
+    rows: list[tuple[ColumnValue, ...]] = []
+    refused: list[tuple[ColumnValue | bytes, ...]] = []
+    for key in sorted(outcomes):
+        outcome = outcomes[key]
+        if isinstance(outcome, Row):
+            if len(outcome.values) != columns:
+                raise DataRejectedError(_MALFORMED)
+            rows.append(key + outcome.values)
+        else:
+            refused.append(key + _quarantine_values(outcome))
+    row_arrays = _transposed(rows, 2 + columns)
+    return [*row_arrays[:2], *_transposed(refused, 7), event, *row_arrays[2:]]
+
+
+def _quarantine_values(outcome: Quarantined) -> tuple[ColumnValue | bytes, ...]:
+    return (
+        outcome.message.sent_ms,
+        outcome.reason,
+        outcome.field_name,
+        outcome.kid,
+        outcome.sealed_body,
+    )
+
+
+def _transposed(rows: Sequence[tuple[ColumnValue | bytes, ...]], width: int) -> Sequence[_Array]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+class PostgresSink:
+    """Writes batches into the table of an event; use as a context manager.
+
+    `kinds` is what `inspect_table` found. As many batches are written at once as
+    `server.max_connections` allows, further ones wait.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        table: Table,
+        kinds: ColumnKinds,
+        connections: Connections | None = None,
+    ) -> None:
+        self._connections = connections or Connections(server)
+        self._statement = write_statement(table, kinds)
+        self._event = table.name
+        self._columns = len(columns_present(table, kinds))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connections.close()
+
+    async def write(self, batch: Sequence[Outcome]) -> Written:
+        """Commit a batch; a message that is there already changes nothing.
+
+        Raises:
+            DataRejectedError: the data of a row was refused; nothing was committed.
+            DatabaseRefusedError: someone has to act first; nothing was committed.
+            DatabaseError: it may or may not be committed; write it again.
+        """
+        arguments = parameters(batch, self._event, self._columns)
+        outcome = await self._execute(arguments)
+        if isinstance(outcome, DatabaseError):
+            raise outcome
+        reasons = Counter(Reason(reason) for reason in outcome["reasons"] or ())
+        return Written(
+            rows=outcome["rows"],
+            quarantined=dict(reasons),
+            duplicates=len(batch) - outcome["rows"] - reasons.total(),
+        )
+
+    async def _execute(self, arguments: Sequence[object]) -> asyncpg.Record | DatabaseError:
+        """The answer, or our error: raised here it would hold the driver's as its context."""
+        try:
+            async with self._connections.lease() as connection:
+                (answer,) = await connection.fetch(self._statement, *arguments)
+        except FAILURES as failure:
+            return translate(failure)
+        return answer

@@ -1,0 +1,28 @@
+"""The texts in consumer/sql, and the quoting of names."""
+
+from importlib.resources import files
+
+
+def load(name: str) -> str:
+    """The text of a file of consumer/sql."""
+    return (files("consumer") / "sql" / name).read_text(encoding="utf-8")
+
+
+def migrations() -> tuple[tuple[int, str, str], ...]:
+    """Number, file name and text of each migration, in order."""
+    found = sorted((files("consumer") / "sql" / "migrations").iterdir(), key=lambda path: path.name)
+    return tuple(
+        (int(path.name.split("_", 1)[0]), path.name, path.read_text(encoding="utf-8"))
+        for path in found
+        if path.name.endswith(".sql")
+    )
+
+
+def identifier(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(table: str) -> str:
+    """A table's name, with or without its schema, as SQL."""
+    return ".".join(identifier(part) for part in table.split("."))

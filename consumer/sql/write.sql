@@ -1,0 +1,41 @@
+-- Writes a batch in one autocommit statement: either all of it is there or nothing is, and running
+-- it again changes nothing. Keys are sorted, or writers with the same messages would deadlock.
+-- The parameters are cast to text[], never to varchar(n)[], which cuts longer text silently.
+WITH incoming AS (
+    SELECT DISTINCT ON (slot, message_id) *
+    FROM unnest($1::smallint[], $2::uuid[], {arrays}) AS t (slot, message_id, {aliases})
+    ORDER BY slot, message_id
+),
+refused AS (
+    SELECT DISTINCT ON (slot, message_id) *
+    FROM unnest(
+        $3::smallint[], $4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[]
+    ) AS t (slot, message_id, sent_ms, reason, field_name, kid, sealed_body)
+    ORDER BY slot, message_id
+),
+fresh AS (
+    INSERT INTO consumer.ledger (slot, message_id)
+    SELECT slot, message_id FROM incoming
+    UNION ALL
+    SELECT slot, message_id FROM refused
+    ORDER BY slot, message_id
+    ON CONFLICT DO NOTHING
+    RETURNING slot, message_id
+),
+written AS (
+    INSERT INTO {table} ({columns})
+    SELECT {aliases} FROM incoming JOIN fresh USING (slot, message_id)
+    RETURNING 1
+),
+quarantined AS (
+    INSERT INTO consumer.quarantine
+        (slot, message_id, sent_at, event, reason, field_name, kid, sealed_body)
+    SELECT
+        slot, message_id, to_timestamp(sent_ms / 1000.0), $10::text, reason, field_name, kid,
+        sealed_body
+    FROM refused JOIN fresh USING (slot, message_id)
+    RETURNING reason
+)
+SELECT
+    (SELECT count(*) FROM written) AS rows,
+    (SELECT array_agg(reason) FROM quarantined) AS reasons
