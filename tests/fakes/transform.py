@@ -1,0 +1,15 @@
+"""The simplest transform: a body is a row of itself, and `bad` is quarantined."""
+
+from consumer.messages import Message, Outcome, Quarantined, Reason, Row
+
+
+class PlainTransform:
+    """Implements the pipeline's Transform."""
+
+    def __call__(self, message: Message) -> Outcome:
+        if message.body == "bad":
+            return self.quarantine(message, Reason.NOT_JSON, None)
+        return Row(message, (message.body,))
+
+    def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
+        return Quarantined(message, reason, field_name, "k1", b"sealed")

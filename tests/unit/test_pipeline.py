@@ -1,0 +1,474 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from consumer import hooks
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    QueueError,
+    QueueRefusedError,
+)
+from consumer.messages import Outcome, Reason, Row
+from consumer.pipeline import Limits, Pipeline
+from tests.fakes.database import MemoryDatabase
+from tests.fakes.queue import MemoryQueue, unavailable
+from tests.fakes.transform import PlainTransform
+from tests.fakes.virtual_time import run_virtually
+
+LIMITS = Limits(
+    visibility_seconds=30,
+    max_pollers=16,
+    max_deleters=16,
+    writers=1,
+    max_in_flight_messages=4000,
+    max_in_flight_bytes=64 * 1024 * 1024,
+    max_batch_rows=1000,
+    max_batch_bytes=8 * 1024 * 1024,
+    linger_seconds=0.0,
+    min_pause_seconds=0.2,
+    max_pause_seconds=3.0,
+    drain_seconds=10.0,
+)
+
+
+@dataclass
+class World:
+    queue: MemoryQueue
+    database: MemoryDatabase
+    limits: Limits = LIMITS
+    events: list[hooks.Event] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(
+            source=self.queue,
+            sink=self.database,
+            transform=PlainTransform(),
+            limits=self.limits,
+            emit=self.events.append,
+            clock=asyncio.get_running_loop().time,
+            uniform=random.Random(1).uniform,  # noqa: S311  # jitter needs no secrecy
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.pipeline.run(self.stop))
+            yield
+            self.stop.set()
+
+    def counted(self, kind: type[hooks.Deleted | hooks.GivenBack | hooks.Lapsed]) -> int:
+        return sum(event.count for event in self.events if isinstance(event, kind))
+
+
+def world(limits: Limits = LIMITS, **queue_settings: float) -> World:
+    return World(MemoryQueue(**queue_settings), MemoryDatabase(), limits)
+
+
+async def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # the condition is the pipeline's own state
+            await asyncio.sleep(0.001)
+
+
+def test_each_message_is_one_row_or_one_quarantine_row_and_the_queue_ends_empty() -> None:
+    async def scenario() -> None:
+        w = world()
+        sent = w.queue.send("a", "bad", *(str(n) for n in range(500)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert w.database.rows.keys() | w.database.quarantine.keys() == set(sent)
+        assert [q.reason for q in w.database.quarantine.values()] == [Reason.NOT_JSON]
+        assert w.counted(hooks.Deleted) == len(sent)
+        assert w.pipeline.in_flight == 0
+
+    run_virtually(scenario())
+
+
+def test_a_message_is_deleted_only_after_its_commit() -> None:
+    async def scenario() -> None:
+        w = world()
+        in_database_at_delete: list[bool] = []
+
+        def look(operation: str) -> None:
+            if operation == "DeleteMessageBatch":
+                in_database_at_delete.append(len(w.database.rows) == 1)
+
+        w.queue.fault = look
+        w.queue.send("a")
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert in_database_at_delete == [True]
+
+    run_virtually(scenario())
+
+
+def test_a_message_that_comes_again_while_held_is_written_once_and_deleted() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.database.commit_seconds = 5.0
+        (message_id,) = w.queue.send("a")
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight)
+            w.queue.show_again(message_id)
+            await until(lambda: not w.queue.remaining)
+        assert w.database.batches == [1]
+        assert sum(e.again for e in w.events if isinstance(e, hooks.Received)) == 1
+
+    run_virtually(scenario())
+
+
+def test_a_message_that_comes_again_while_its_delete_is_under_way_is_deleted_once_more() -> None:
+    async def scenario() -> None:
+        w = world()
+        (message_id,) = w.queue.send("a")
+
+        w.queue.slow["DeleteMessageBatch"] = 1.0
+        async with w.running():
+            await until(lambda: w.queue.count("DeleteMessageBatch"))
+            w.queue.show_again(message_id)
+            await until(lambda: not w.pipeline.in_flight)
+        assert w.queue.remaining == 0
+        assert w.queue.count("DeleteMessageBatch") == 2
+        assert w.database.batches == [1]
+
+    run_virtually(scenario())
+
+
+def test_while_the_database_is_down_messages_are_kept_hidden_and_none_is_given_back() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_in_flight_messages=100))
+
+        def down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("08006")
+
+        w.database.fault = down
+        w.queue.send(*(str(n) for n in range(500)))
+        async with w.running():
+            await asyncio.sleep(600.0)
+            assert w.pipeline.in_flight == 100
+            assert w.queue.hidden == 100
+            assert w.queue.count("ReceiveMessage") == 10
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert w.counted(hooks.GivenBack) == 0
+        assert w.counted(hooks.Lapsed) == 0
+        assert len(w.database.rows) == 500
+
+    run_virtually(scenario())
+
+
+def test_in_flight_is_bounded_by_bytes() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_in_flight_bytes=5_000_000))
+
+        def down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("57P03")
+
+        w.database.fault = down
+        w.queue.send(*(str(n) for n in range(100)), size=100_000)
+        async with w.running():
+            await asyncio.sleep(60.0)
+            assert 4_000_000 <= w.pipeline.in_flight * 100_000 <= 5_000_000
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+
+    run_virtually(scenario())
+
+
+def test_tries_are_bounded_while_the_queue_is_down() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(1000)))
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight > 200)
+            w.queue.fault = unavailable
+            await asyncio.sleep(20.0)
+            settled = len(w.queue.calls)
+            await asyncio.sleep(60.0)
+            assert (len(w.queue.calls) - settled) / 60.0 <= 5.0
+            w.queue.fault = lambda _: None
+            healed = asyncio.get_running_loop().time()
+            await until(lambda: not w.queue.remaining)
+            assert asyncio.get_running_loop().time() - healed < 5.0
+
+    run_virtually(scenario())
+
+
+def test_a_refusal_by_the_queue_is_told_as_one_and_its_end_too() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def refuse(operation: str) -> None:
+            raise QueueRefusedError(operation, "AccessDenied")
+
+        w.queue.fault = refuse
+        async with w.running():
+            await asyncio.sleep(60.0)
+            w.queue.fault = lambda _: None
+            w.queue.send("a")
+            await until(lambda: not w.queue.remaining)
+        failures = [e for e in w.events if isinstance(e, hooks.QueueFailed)]
+        assert all(e.refused and e.code == "AccessDenied" for e in failures)
+        assert len(failures) < 60
+        assert hooks.QueueRecovered("ReceiveMessage") in w.events
+
+    run_virtually(scenario())
+
+
+def test_a_row_that_the_database_refuses_is_quarantined_and_its_neighbours_land() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def check(batch: Sequence[Outcome]) -> None:
+            if any(isinstance(o, Row) and o.message.body in {"3", "77"} for o in batch):
+                raise DataRejectedError("23514", "no_such_thing")
+
+        w.database.fault = check
+        w.queue.send(*(str(n) for n in range(100)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert len(w.database.rows) == 98
+        quarantined = w.database.quarantine.values()
+        assert {q.message.body for q in quarantined} == {"3", "77"}
+        assert {q.reason for q in quarantined} == {Reason.REJECTED_BY_DATABASE}
+        assert {q.field_name for q in quarantined} == {"no_such_thing"}
+
+    run_virtually(scenario())
+
+
+def test_a_quarantine_row_that_is_refused_is_held_and_tried_again() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def check(_: Sequence[Outcome]) -> None:
+            raise DataRejectedError("23514")
+
+        w.database.fault = check
+        w.queue.send("bad")
+        async with w.running():
+            await asyncio.sleep(100.0)
+            assert w.queue.deleted == []
+            assert w.queue.hidden == 1
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert len(w.database.quarantine) == 1
+
+    run_virtually(scenario())
+
+
+def test_a_missing_table_touches_nothing_and_is_told_as_a_refusal() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def missing(_: Sequence[Outcome]) -> None:
+            raise DatabaseRefusedError("42P01")
+
+        w.database.fault = missing
+        w.queue.send("a")
+        async with w.running():
+            await asyncio.sleep(60.0)
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert len(w.database.quarantine) == 0
+        failures = [e for e in w.events if isinstance(e, hooks.WriteFailed)]
+        assert failures
+        assert all(e.refused for e in failures)
+
+    run_virtually(scenario())
+
+
+def test_a_delete_that_failed_in_part_is_repeated_for_that_part_only() -> None:
+    async def scenario() -> None:
+        w = world()
+        sent = w.queue.send(*(str(n) for n in range(10)))
+        w.queue.failing_entries[sent[4]] = ["InternalError", "InternalError"]
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        deletes = [c.count for c in w.queue.calls if c.operation == "DeleteMessageBatch"]
+        assert deletes == [10, 1, 1]
+
+    run_virtually(scenario())
+
+
+def test_a_void_handle_is_let_go_and_the_message_is_deleted_when_it_comes_again() -> None:
+    async def scenario() -> None:
+        w = world()
+        (message_id,) = w.queue.send("a")
+        w.queue.failing_entries[message_id] = ["ReceiptHandleIsInvalid"]
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert w.counted(hooks.Lapsed) == 1
+        assert len(w.database.rows) == 1
+        assert asyncio.get_running_loop().time() > 30.0
+
+    run_virtually(scenario())
+
+
+def test_a_handle_that_lapsed_is_not_extended_for_ever() -> None:
+    async def scenario() -> None:
+        w = world()
+        (message_id,) = w.queue.send("a")
+        w.queue.failing_entries[message_id] = ["ReceiptHandleIsInvalid"]
+
+        def down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("08006")
+
+        w.database.fault = down
+        async with w.running():
+            await asyncio.sleep(25.0)
+            assert w.queue.count("ChangeMessageVisibilityBatch") == 1
+            await asyncio.sleep(35.0)
+            assert w.pipeline.in_flight == 1
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert len(w.database.rows) == 1
+
+    run_virtually(scenario())
+
+
+def test_an_idle_queue_costs_one_call_per_wait_time() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(2000)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+            await asyncio.sleep(100.0)
+            calls = len(w.queue.calls)
+            await asyncio.sleep(3600.0)
+            assert len(w.queue.calls) - calls in {179, 180}
+
+    run_virtually(scenario())
+
+
+def test_a_backlog_is_read_by_many_pollers_and_deleted_in_full_batches() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(20_000)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert max(e.count for e in w.events if isinstance(e, hooks.PollersChanged)) == 16
+        calls = [c for c in w.queue.calls if c.operation != "ChangeMessageVisibilityBatch"]
+        assert len(calls) <= 20_000 / 10 * 2.2
+
+    run_virtually(scenario())
+
+
+def test_at_low_load_a_message_is_committed_and_deleted_at_once() -> None:
+    async def scenario() -> None:
+        w = world()
+        async with w.running():
+            await asyncio.sleep(5.0)
+            w.queue.send("a")
+            await until(lambda: not w.queue.remaining)
+            assert asyncio.get_running_loop().time() < 5.1
+
+    run_virtually(scenario())
+
+
+def test_a_linger_waits_for_more_but_no_longer_than_told() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, linger_seconds=1.0))
+        async with w.running():
+            w.queue.send("a")
+            await asyncio.sleep(0.5)
+            w.queue.send("b")
+            await until(lambda: not w.queue.remaining)
+            assert asyncio.get_running_loop().time() < 1.1
+        assert w.database.batches == [2]
+
+    run_virtually(scenario())
+
+
+def test_stopping_lets_an_open_poll_end_and_lands_what_it_brings() -> None:
+    async def scenario() -> None:
+        w = world()
+        async with w.running():
+            await asyncio.sleep(1.0)
+            w.stop.set()
+            await asyncio.sleep(1.0)
+            w.queue.send("a")
+        assert len(w.database.rows) == 1
+        assert w.queue.remaining == 0
+        assert w.queue.count("ReceiveMessage") == 1
+
+    run_virtually(scenario())
+
+
+def test_stopping_gives_back_what_cannot_be_committed_in_time() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("08006")
+
+        w.database.fault = down
+        w.queue.send(*(str(n) for n in range(25)))
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight == 25)
+        assert w.queue.hidden == 0
+        assert w.queue.remaining == 25
+        assert w.events[-1] == hooks.Stopped(given_back=25)
+
+    run_virtually(scenario())
+
+
+def test_stopping_while_the_queue_is_down_ends_all_the_same() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send("a")
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight)
+            w.queue.fault = unavailable
+        assert asyncio.get_running_loop().time() < 60.0
+        assert w.events[-1] == hooks.Stopped(given_back=0)
+
+    run_virtually(scenario())
+
+
+def test_cancelling_the_run_ends_it_at_once() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send("a")
+        run = asyncio.create_task(w.pipeline.run(w.stop))
+        await until(lambda: w.pipeline.in_flight)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert asyncio.get_running_loop().time() < 1.0
+
+    run_virtually(scenario())
+
+
+def test_the_longest_poll_is_known_to_the_watchdog() -> None:
+    async def scenario() -> None:
+        w = world()
+        async with w.running():
+            await asyncio.sleep(19.0)
+            assert 18.9 < w.pipeline.longest_poll_seconds() <= 19.0
+            await asyncio.sleep(2.0)
+            assert w.pipeline.longest_poll_seconds() < 2.0
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize("writers", [1, 4])
+def test_several_writers_write_each_message_once(writers: int) -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, writers=writers, max_batch_rows=50))
+        sent = w.queue.send(*(str(n) for n in range(2000)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert sum(w.database.batches) == len(sent) == len(w.database.rows)
+
+    run_virtually(scenario())
+
+
+def test_a_queue_error_has_operation_and_code_and_no_more() -> None:
+    assert str(QueueError("ReceiveMessage", "Timeout")) == "ReceiveMessage: Timeout"
