@@ -67,8 +67,8 @@ class World:
         return sum(event.count for event in self.events if isinstance(event, kind))
 
 
-def world(limits: Limits = LIMITS, **queue_settings: float) -> World:
-    return World(MemoryQueue(**queue_settings), MemoryDatabase(), limits)
+def world(limits: Limits = LIMITS) -> World:
+    return World(MemoryQueue(), MemoryDatabase(), limits)
 
 
 async def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
