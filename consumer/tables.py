@@ -18,13 +18,15 @@ class Column:
     """A column as a model declares it.
 
     `kinds` are the types it may have in a table that is there already; the first is what we
-    create. `length` is the longest text in characters, None for the other kinds.
+    create. `length` is the longest text in characters, None for the other kinds. An `optional`
+    column is written only where the table has it.
     """
 
     name: str
     kinds: tuple[Kind, ...]
     length: int | None = None
     required: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ import asyncpg
 
 from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
 
-FAILURES = (
+Failure = asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
+DRIVER_FAILURES: tuple[type[Failure], ...] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # also when no host is writable
-    OSError,  # and with it TimeoutError, name resolution and TLS
 )
-Failure = asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
+FAILURES = (*DRIVER_FAILURES, OSError)  # and with it TimeoutError, name resolution and TLS
 
 _DATA = ("22", "23")
 _REFUSED = ("28", "3D", "3F", "42")
@@ -72,9 +72,9 @@ def is_link_lost(failure: BaseException) -> bool:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(failures: tuple[type[Failure], ...] = FAILURES) -> Iterator[None]:
     """Raise our error in place of the driver's; for statements that carry no row."""
     try:
         yield
-    except FAILURES as failure:
+    except failures as failure:
         raise translate(failure) from None

@@ -1,0 +1,33 @@
+"""The masked table as a file."""
+
+from os import PathLike
+from typing import BinaryIO
+
+import asyncpg
+
+from consumer.postgres.failures import DRIVER_FAILURES, translated
+from consumer.postgres.sink import columns_present
+from consumer.postgres.statements import identifier, quoted
+from consumer.tables import ColumnKinds, Table
+
+
+async def copy_out(
+    connection: asyncpg.Connection,
+    table: Table,
+    kinds: ColumnKinds,
+    output: PathLike[str] | BinaryIO,
+) -> int:
+    """Stream the table as CSV with a header, in UTF-8, and return the number of rows.
+
+    NULL is an empty field, an empty text is `""`. What is not written yet is not read
+    yet: memory does not grow with the table.
+
+    Raises:
+        DatabaseError: as of any statement.
+        OSError: `output` takes no more.
+    """
+    columns = ", ".join(identifier(column.name) for column in columns_present(table, kinds))
+    query = f"SELECT {columns} FROM {quoted(table.name)}"  # noqa: S608 - quoted names of the model
+    with translated(DRIVER_FAILURES):
+        status = await connection.copy_from_query(query, output=output, format="csv", header=True)
+    return int(status.rsplit(" ", 1)[-1])

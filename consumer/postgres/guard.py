@@ -1,0 +1,37 @@
+"""Keeps two different keys from going by the same name."""
+
+from collections.abc import Mapping
+from hmac import compare_digest
+
+import asyncpg
+
+from consumer.errors import KeyRingError
+from consumer.postgres.failures import translated
+
+_REMEMBER = """
+    INSERT INTO consumer.masking_keys (kid, "check")
+    SELECT * FROM unnest($1::text[], $2::bytea[]) ORDER BY 1
+    ON CONFLICT DO NOTHING
+"""
+_KNOWN = 'SELECT kid, "check" FROM consumer.masking_keys WHERE kid = ANY ($1::text[])'
+
+
+async def guard_keys(connection: asyncpg.Connection, checks: Mapping[str, bytes]) -> None:
+    """Compare each key's check with the one that the database has, and leave the new ones there.
+
+    Of two replicas that start at once with different keys under one name, the first decides.
+
+    Raises:
+        KeyRingError: the database knows another key under one of the names.
+        DatabaseError: as of any statement.
+    """
+    with translated():
+        await connection.execute(_REMEMBER, list(checks), list(checks.values()))
+        # A statement of its own, so that it sees what another replica committed meanwhile.
+        known = await connection.fetch(_KNOWN, list(checks))
+    for kid, check in known:
+        if not compare_digest(checks[kid], check):
+            raise KeyRingError(
+                f"key {kid} of the key ring is not the key that this database knows as {kid}: "
+                "use the key ring of the other replicas, or give the new key a name of its own"
+            )
