@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer, find_bindir
-from tests.databases import Databases
+from consumer.embedded.postgres import PostgresServer, find_bindir
+from tests.databases import Databases, start_postgres
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The session's PostgreSQL. A test that stops or crashes it takes `own_postgres_server`."""
-    with PostgresServer.start(settings=FAST_SETTINGS) as server:
+    with start_postgres() as server:
         yield server
 
 
@@ -30,14 +30,14 @@ def other_postgres_server() -> Iterator[PostgresServer]:
     bindir = _other_bindir()
     if bindir is None:
         pytest.skip("no second PostgreSQL is installed; PG_BINDIR_OTHER may name one")
-    with PostgresServer.start(bindir=bindir, settings=FAST_SETTINGS) as server:
+    with start_postgres(bindir) as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL for this test alone."""
-    with PostgresServer.start(settings=FAST_SETTINGS) as server:
+    with start_postgres() as server:
         yield server
 
 

@@ -1,12 +1,14 @@
 """Databases for tests: each test has its own, made from a template in milliseconds."""
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 
-from consumer.embedded.postgres import PostgresServer
+from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
 from consumer.postgres import Server, connected, migrate
 from consumer.tables import Column, Kind, Table
 
@@ -22,6 +24,20 @@ USER_LOGINS = Table(
         Column("create_date", (Kind.DATE,)),
     ),
 )
+
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 the launcher uses mkdtemp
+_ROOM_BYTES = 2 << 30
+
+
+def start_postgres(bindir: Path | None = None) -> PostgresServer:
+    """A server for tests; in memory where there is room: making a database is 30 times faster."""
+    roomy = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
+    return PostgresServer.start(
+        bindir=bindir,
+        temporary_in=_IN_MEMORY if roomy else None,
+        settings={**FAST_SETTINGS, "max_wal_size": "128MB"},
+    )
 
 
 class Databases:

@@ -110,11 +110,17 @@ class PostgresServer:
     """
 
     def __init__(
-        self, *, bindir: Path, data_dir: Path | None, port: int, settings: Mapping[str, str]
+        self,
+        *,
+        bindir: Path,
+        folder: Path,
+        data_dir: Path | None,
+        port: int,
+        settings: Mapping[str, str],
     ) -> None:
         self.port = port
         self.settings = dict(settings)
-        self._folder = _temporary_folder()
+        self._folder = folder
         self.data_dir = data_dir or self._folder / "data"
         self.log_path = self._folder / "postgres.log"
         self._keeps_data = data_dir is not None
@@ -128,16 +134,19 @@ class PostgresServer:
         cls,
         *,
         bindir: Path | None = None,
+        temporary_in: Path | None = None,
         data_dir: Path | None = None,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Self:
         """Make a cluster in `data_dir` unless one is there, and return once it takes connections.
 
-        `settings` are PostgreSQL's own (`postgresql.conf`). Raises EmbeddedPostgresError.
+        `temporary_in` is where the temporary folder is made, `settings` are PostgreSQL's own
+        (`postgresql.conf`). Raises EmbeddedPostgresError.
         """
         server = cls(
             bindir=find_bindir(bindir),
+            folder=_temporary_folder(temporary_in or Path(tempfile.gettempdir())),
             data_dir=data_dir,
             port=port or _free_port(),
             settings=settings or {},
@@ -366,10 +375,10 @@ def _user() -> int | None:
     return _NOBODY if _is_root() else None
 
 
-def _temporary_folder() -> Path:
-    parents = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 mkdtemp is safe there
+def _temporary_folder(parent: Path) -> Path:
+    parents = [parent, Path("/tmp"), Path("/var/tmp")]  # noqa: S108 mkdtemp is safe there
     enterable = (path for path in parents if not _is_root() or _anyone_can_enter(path))
-    folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(enterable, None)))
+    folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(enterable, parent)))
     if _is_root():
         os.chown(folder, _NOBODY, _NOBODY)
     return folder
