@@ -9,8 +9,15 @@ from typing import Literal, NotRequired, Protocol, TypedDict
 
 from consumer.errors import QueueError, QueueRefusedError
 
-Operation = Literal["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"]
-Payload = Mapping[str, str | int | Sequence[str] | Sequence[Mapping[str, str | int]]]
+Operation = Literal[
+    "ReceiveMessage",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibilityBatch",
+    "GetQueueAttributes",
+    "SendMessageBatch",
+]
+Entry = Mapping[str, str | int]
+Payload = Mapping[str, str | int | Sequence[str | Entry]]
 
 
 class ReceivedMessage(TypedDict):
@@ -32,10 +39,11 @@ class FailedEntry(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """What the three operations answer; each fills its own part."""
+    """What the operations answer; each fills its own part."""
 
     Messages: list[ReceivedMessage]
     Failed: list[FailedEntry]
+    Attributes: dict[str, str]
 
 
 class Transport(Protocol):

@@ -1,91 +1,147 @@
-"""The aiobotocore client: sessions, credentials, regions, and every call that is not hot."""
+"""Opens a transport: what aiobotocore is kept for is here, sessions, credentials and regions."""
 
 import asyncio
 import re
+import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Literal, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from consumer.errors import QueueError, SettingsError
-from consumer.sqs.answers import Answer, Operation, Payload, error_of
+from consumer.sqs.answers import Answer, Operation, Payload, Transport, error_of
+from consumer.sqs.http import HttpClient
+from consumer.sqs.lean import LeanTransport
+from consumer.sqs.signing import Credentials, Signer
 
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
-
-_REGION_IN_HOST = re.compile(r"^https?://(?:sqs\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.)amazonaws\.")
+_REGION_IN_URL = re.compile(r"^https?://(?:sqs\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.)amazonaws\.")
+_ANY_REGION = "us-east-1"
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where SQS is: `url` None for AWS itself, `region` None for the environment's or profile's."""
+class QueueAddress:
+    """Where the queue is and how to speak to it.
 
-    url: str | None
-    region: str | None
+    `endpoint_url` None is the queue URL's own server, `region` None the one that the queue URL, the
+    environment or the profile names. `max_open_calls` is how many calls are ever open at once: if
+    a delete had to wait for the connection of a long poll, polls could stop the deleting.
+    """
+
+    queue_url: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    transport: Literal["lean", "aiobotocore"] = "lean"
+    protocol: Literal["auto", "json", "query"] = "auto"
+    max_open_calls: int = 50
+    longest_call_seconds: float = 30.0
 
 
 @asynccontextmanager
-async def open_client(
-    endpoint: Endpoint, queue_url: str, *, connections: int, timeout_seconds: float
-) -> AsyncIterator["SQSClient"]:
-    """Open an SQS client that never retries by itself: the pipeline decides when to call again.
+async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
+    """Open the way to the queue. Nothing is sent yet.
 
-    `connections` must be as many as calls are ever open at once: if a delete had to wait for the
-    connection of a long poll, a full queue of polls could stop the deleting.
+    A proxy of the environment is honoured by aiobotocore's client alone, so that one is taken then.
 
     Raises:
-        SettingsError: no region is to be had.
+        SettingsError: the region is not known.
     """
     session = get_session()
-    match = _REGION_IN_HOST.match(queue_url)
-    region = endpoint.region or (match and (match[1] or match[2])) or None
-    region = region or cast("str | None", session.get_config_variable("region"))
-    if region is None and endpoint.url is None:
-        raise SettingsError("sqs.region is not set: set it, or AWS_REGION, to the queue's region")
-    config = AioConfig(
-        max_pool_connections=connections,
-        connect_timeout=min(5.0, timeout_seconds),
-        read_timeout=timeout_seconds,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        tcp_keepalive=True,
-    )
-    async with session.create_client(
-        "sqs", region_name=region or "us-east-1", endpoint_url=endpoint.url, config=config
-    ) as client:
-        yield client
-
-
-@asynccontextmanager
-async def translated(operation: str) -> AsyncIterator[None]:
-    """Raise what botocore raises inside as QueueError, without its text."""
-    try:
-        yield
-    except ClientError as error:
-        failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
-    except NoCredentialsError:
-        failure = error_of(operation, "NoCredentials")
-    except (BotoCoreError, OSError, TimeoutError) as error:
-        failure = QueueError(operation, type(error).__name__)
-    else:
+    region = _region(address, session)
+    url = address.endpoint_url or address.queue_url
+    if address.transport == "aiobotocore" or _is_proxied(url):
+        config = AioConfig(
+            max_pool_connections=address.max_open_calls,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=address.longest_call_seconds,
+            retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline tries again
+            tcp_keepalive=True,
+        )
+        async with session.create_client(
+            "sqs", region_name=region, endpoint_url=address.endpoint_url, config=config
+        ) as client:
+            yield PlainTransport(
+                {
+                    "ReceiveMessage": client.receive_message,
+                    "DeleteMessageBatch": client.delete_message_batch,
+                    "ChangeMessageVisibilityBatch": client.change_message_visibility_batch,
+                    "GetQueueAttributes": client.get_queue_attributes,
+                    "SendMessageBatch": client.send_message_batch,
+                }
+            )
         return
-    raise failure
+    http = HttpClient(url, _tls(session) if url.startswith("https:") else None)
+    protocol = None if address.protocol == "auto" else address.protocol
+    credentials = _credentials_of(session)
+    try:
+        yield LeanTransport(http, Signer("sqs", region), credentials, time.time, protocol)
+    finally:
+        http.close()
 
 
 class PlainTransport:
-    """Calls SQS through aiobotocore's own client."""
+    """Calls SQS through the methods of aiobotocore's own client."""
 
-    def __init__(self, client: "SQSClient") -> None:
-        self._methods: dict[Operation, Callable[..., Awaitable[object]]] = {
-            "ReceiveMessage": client.receive_message,
-            "DeleteMessageBatch": client.delete_message_batch,
-            "ChangeMessageVisibilityBatch": client.change_message_visibility_batch,
-        }
+    def __init__(self, methods: dict[Operation, Callable[..., Awaitable[object]]]) -> None:
+        self._methods = methods
 
     async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
         """Call once within `seconds`; see Transport."""
-        async with translated(operation), asyncio.timeout(seconds):
-            return cast("Answer", await self._methods[operation](**payload))
+        try:
+            async with asyncio.timeout(seconds):
+                return cast("Answer", await self._methods[operation](**payload))
+        except ClientError as error:
+            failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
+        except NoCredentialsError:
+            failure = error_of(operation, "NoCredentials")
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            failure = QueueError(operation, type(error).__name__)
+        # Raised here, it does not hold the driver's error, which quotes the request.
+        raise failure
+
+
+def _region(address: QueueAddress, session: AioSession) -> str:
+    match = _REGION_IN_URL.match(address.queue_url)
+    region = (
+        address.region
+        or (match and (match[1] or match[2]))
+        or cast("str | None", session.get_config_variable("region"))
+    )
+    if region is None and address.endpoint_url is None:
+        raise SettingsError("sqs.region is not set: set it, or AWS_REGION, to the queue's region")
+    return region or _ANY_REGION
+
+
+def _is_proxied(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+def _tls(session: AioSession) -> ssl.SSLContext:
+    return ssl.create_default_context(
+        cafile=cast("str | None", session.get_config_variable("ca_bundle"))
+    )
+
+
+def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]:
+    """Return a function that gives the credentials of the moment: it refreshes what expires."""
+
+    async def current() -> Credentials:
+        try:
+            provided = await session.get_credentials()
+            frozen = provided and await provided.get_frozen_credentials()
+            if frozen and frozen.access_key and frozen.secret_key:
+                return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+            failure = error_of("credentials", "NoCredentials")
+        except BotoCoreError as error:
+            failure = QueueError("credentials", type(error).__name__)
+        raise failure
+
+    return current

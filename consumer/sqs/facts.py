@@ -1,15 +1,10 @@
 """What the queue says of itself, read once at the start."""
 
-import asyncio
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from consumer.errors import QueueRefusedError
-from consumer.sqs.client import translated
-
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
+from consumer.sqs.answers import Payload, Transport
 
 _SHORT_VISIBILITY_SECONDS = 10
 _FEW_RECEIVES = 3
@@ -41,21 +36,23 @@ class QueueFacts:
         return found
 
 
-async def queue_facts(client: "SQSClient", queue_url: str, *, timeout_seconds: float) -> QueueFacts:
+async def queue_facts(
+    transport: Transport, queue_url: str, *, timeout_seconds: float
+) -> QueueFacts:
     """Read the queue's attributes.
 
     Raises:
         QueueError: it could not be reached.
         QueueRefusedError: it does not exist, may not be read, or hides nothing.
     """
-    async with translated("GetQueueAttributes"), asyncio.timeout(timeout_seconds):
-        answer = await client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
-    attributes: dict[str, str] = {str(k): v for k, v in answer.get("Attributes", {}).items()}
+    payload: Payload = {"QueueUrl": queue_url, "AttributeNames": ["All"]}
+    answer = await transport.call("GetQueueAttributes", payload, timeout_seconds)
+    attributes = answer.get("Attributes", {})
     visibility_seconds = int(attributes.get("VisibilityTimeout", "30"))
     if visibility_seconds == 0:
         advice = "its VisibilityTimeout is 0, so every receive brings the same messages: set 30"
         raise QueueRefusedError("GetQueueAttributes", "VisibilityTimeoutIsZero", advice)
-    redrive = json.loads(attributes.get("RedrivePolicy", "{}"))
+    redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
     return QueueFacts(
         visibility_seconds=visibility_seconds,
         max_receives=int(redrive["maxReceiveCount"]) if redrive else None,

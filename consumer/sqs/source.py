@@ -7,7 +7,14 @@ from uuid import NAMESPACE_OID, uuid5
 from consumer.errors import QueueRefusedError
 from consumer.messages import Message
 from consumer.pipeline import MESSAGES_A_CALL, Refused
-from consumer.sqs.answers import Answer, Payload, ReceivedMessage, Transport, handle_is_void
+from consumer.sqs.answers import (
+    Answer,
+    Entry,
+    Payload,
+    ReceivedMessage,
+    Transport,
+    handle_is_void,
+)
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -39,7 +46,7 @@ class SqsSource:
             "MaxNumberOfMessages": MESSAGES_A_CALL,
             "WaitTimeSeconds": self._wait_seconds,
             # The older of two names for the same parameter: every server knows it.
-            "AttributeNames": ("SentTimestamp", "ApproximateReceiveCount"),
+            "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
         }
         seconds = self._wait_seconds + self._call_timeout_seconds
         answer = await self._transport.call("ReceiveMessage", payload, seconds)
@@ -64,7 +71,7 @@ class SqsSource:
         """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
         if not messages:
             return ()
-        entries: list[dict[str, str | int]] = [
+        entries: list[Entry] = [
             {
                 "Id": str(position),
                 "ReceiptHandle": message.receipt_handle,

@@ -1,0 +1,90 @@
+"""AWS Signature Version 4 for POST requests (AWS IAM User Guide, "AWS SigV4 for API requests")."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key as a provider handed it out; `token` is set for temporary ones."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+class Signer:
+    """Signs POST requests to one service in one region.
+
+    The signing key holds for a day and a secret key, so it is derived anew only when one of the
+    two changes; the formatted time is kept for its second.
+    """
+
+    def __init__(self, service: str, region: str) -> None:
+        self._service = service
+        self._region = region
+        self._key_for = ("", "")
+        self._key = b""
+        self._second = -1
+        self._amz_date = ""
+
+    def headers(
+        self,
+        credentials: Credentials,
+        *,
+        host: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        now: float,
+    ) -> dict[str, str]:
+        """Return the headers to add to a request that has `headers` (lower case) and Host.
+
+        `host` is as the Host header has it, `path` the URL's path without its query, `now` in
+        seconds since the epoch.
+        """
+        amz_date = self._amz_date_of(int(now))
+        date = amz_date[:8]
+        signed = {**headers, "host": host, "x-amz-date": amz_date}
+        added = {"x-amz-date": amz_date}
+        if credentials.token is not None:
+            signed["x-amz-security-token"] = credentials.token
+            added["x-amz-security-token"] = credentials.token
+        names = sorted(signed)
+        signed_names = ";".join(names)
+        canonical_headers = "".join(f"{name}:{signed[name]}\n" for name in names)
+        canonical = (
+            f"POST\n{quote(path, safe='/-_.~')}\n\n{canonical_headers}\n{signed_names}\n"
+            f"{hashlib.sha256(body).hexdigest()}"
+        )
+        scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        to_sign = f"{_ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
+        signature = hmac.digest(
+            self._key_of(credentials.secret_key, date), to_sign.encode(), "sha256"
+        ).hex()
+        added["authorization"] = (
+            f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={signed_names}, Signature={signature}"
+        )
+        return added
+
+    def _amz_date_of(self, second: int) -> str:
+        if second != self._second:
+            self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+            self._second = second
+        return self._amz_date
+
+    def _key_of(self, secret_key: str, date: str) -> bytes:
+        if (secret_key, date) != self._key_for:
+            key = f"AWS4{secret_key}".encode()
+            for part in (date, self._region, self._service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._key, self._key_for = key, (secret_key, date)
+        return self._key
