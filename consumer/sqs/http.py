@@ -170,8 +170,8 @@ def _unchunked(buffer: bytearray) -> bytes | None:
 class HttpClient:
     """Keeps connections to the server of `url` and opens as many as calls are open at once.
 
-    With `tls` the server's certificate is verified against it. Nothing here has a deadline of its own: the caller
-    sets one around each call, and a call that is cancelled closes its connection.
+    With `tls` the server's certificate is verified against it. Nothing here has a deadline of its
+    own: the caller sets one around each call, and a call that is cancelled closes its connection.
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
