@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
+from consumer.errors import ConsumerError
+
 LEDGER_SLOTS = 32
 _DAY_MS = 86_400_000
 
@@ -52,6 +54,14 @@ class Reason(StrEnum):
     INVALID_VALUE = "invalid_value"
     REJECTED_BY_DATABASE = "rejected_by_database"
     TRANSFORM_FAILED = "transform_failed"
+
+
+class ValueRefusedError(ConsumerError):
+    """A field's value cannot be masked or stored; its text is the reason and never the value."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

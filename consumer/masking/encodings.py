@@ -1,0 +1,92 @@
+"""From a field's text to the bytes that are masked, and back.
+
+Two texts that mean the same have the same bytes, and nothing else has.
+"""
+
+from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Protocol
+
+from consumer.errors import TokenError
+from consumer.messages import Reason, ValueRefusedError
+
+ADDRESS_BYTES = 16
+V4_MAPPED = bytes(10) + b"\xff\xff"
+# The longest text whose token still fits MASKED_LENGTH: with its padding it has 160 bytes.
+IDENTIFIER_MAX_BYTES = 159
+_PADDED_BYTES = 32
+_PADDINGS = tuple(b"\x80" + bytes(count) for count in range(_PADDED_BYTES))
+
+
+class Encoding(Protocol):
+    """How a field's text becomes bytes."""
+
+    def encode(self, text: str) -> bytes:
+        """The canonical bytes of `text`; raises ValueRefusedError if it has none."""
+
+    def decode(self, data: bytes) -> str:
+        """The canonical text; raises TokenError if `encode` never made these bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressEncoding:
+    """An IP address as 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2).
+
+    So 1.2.3.4 and ::ffff:1.2.3.4 are equal, and so are all spellings of one IPv6 address.
+    """
+
+    def encode(self, text: str) -> bytes:
+        """16 bytes; refuses what is neither an IPv4 nor an IPv6 address."""
+        try:
+            if ":" in text:
+                return inet_pton(AF_INET6, text)
+            return V4_MAPPED + inet_pton(AF_INET, text)
+        except (OSError, ValueError):
+            pass  # raised below: the cause may hold the address
+        raise ValueRefusedError(Reason.BAD_ADDRESS)
+
+    def decode(self, data: bytes) -> str:
+        """Dotted quad for IPv4, otherwise the usual form of IPv6."""
+        if len(data) != ADDRESS_BYTES:
+            raise TokenError("the token does not hold an IP address")
+        if data.startswith(V4_MAPPED):
+            return inet_ntop(AF_INET, data[len(V4_MAPPED) :])
+        return inet_ntop(AF_INET6, data)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierEncoding:
+    """Any text, byte for byte as UTF-8, padded to a multiple of 32 bytes (ISO/IEC 7816-4).
+
+    The padding keeps a token's length from telling the length of the text.
+    """
+
+    def encode(self, text: str) -> bytes:
+        """32 to 160 bytes; refuses NUL, lone surrogates, and more than 159 bytes of UTF-8."""
+        data = _utf8(text)
+        if data is None or b"\0" in data:
+            raise ValueRefusedError(Reason.NOT_STORABLE)
+        if len(data) > IDENTIFIER_MAX_BYTES:
+            raise ValueRefusedError(Reason.TOO_LONG)
+        return data + _PADDINGS[-(len(data) + 1) % _PADDED_BYTES]
+
+    def decode(self, data: bytes) -> str:
+        """The text without its padding."""
+        padding = data.rfind(b"\x80")
+        if padding >= 0 and not any(data[padding + 1 :]):
+            try:
+                return data[:padding].decode()
+            except UnicodeDecodeError:
+                pass  # raised below: the cause holds the value
+        raise TokenError("the token does not hold an identifier")
+
+
+def _utf8(text: str) -> bytes | None:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+ADDRESS = AddressEncoding()
+IDENTIFIER = IdentifierEncoding()

@@ -1,0 +1,111 @@
+"""How one column's values are masked: the mode, the encoding, and the keys by name."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from consumer.errors import TokenError
+from consumer.masking.encodings import Encoding
+from consumer.masking.ipcrypt import IpcryptPfx
+from consumer.masking.keyed_hash import KeyedHash
+from consumer.masking.keyring import KeyRing, is_kid
+from consumer.masking.siv import Siv
+
+# In characters; the longest token, of 160 bytes under a kid of 8 characters, has 244.
+MASKED_LENGTH = 256
+
+
+class Mode(StrEnum):
+    """What a token gives away and to whom; the documentation compares them."""
+
+    SIV = "siv"
+    HMAC = "hmac"
+    IPCRYPT_PFX = "ipcrypt-pfx"
+    DROP = "drop"
+
+
+class Cipher(Protocol):
+    """One mode, for one column, under one key."""
+
+    def seal(self, data: bytes) -> str:
+        """The token's text behind the kid; the same bytes give the same text."""
+
+    def open(self, text: str) -> bytes:
+        """What was sealed; raises TokenError."""
+
+
+class Mask(Protocol):
+    """Masks a column's values, given as the bytes of their field's encoding."""
+
+    def __call__(self, data: bytes) -> str | None:
+        """What the column holds for a value: its token under the primary key, or NULL."""
+
+    def tokens(self, data: bytes) -> tuple[str, ...]:
+        """The value's tokens under every key of the ring, the primary key's first."""
+
+    def recover(self, token: str) -> str:
+        """The canonical text of the value; raises TokenError."""
+
+
+class TokenMask:
+    """A mask that stores tokens."""
+
+    __slots__ = ("_ciphers", "_encoding", "_prefix", "_seal")
+
+    def __init__(self, ciphers: Mapping[str, Cipher], primary: str, encoding: Encoding) -> None:
+        self._ciphers = ciphers
+        self._encoding = encoding
+        self._prefix = f"{primary}."
+        self._seal = ciphers[primary].seal
+
+    def __call__(self, data: bytes) -> str:
+        """The token under the primary key."""
+        return self._prefix + self._seal(data)
+
+    def tokens(self, data: bytes) -> tuple[str, ...]:
+        """The value's tokens under every key of the ring, the primary key's first."""
+        return tuple(f"{kid}.{cipher.seal(data)}" for kid, cipher in self._ciphers.items())
+
+    def recover(self, token: str) -> str:
+        """The canonical text of the value; raises TokenError."""
+        kid, dot, text = token.partition(".")
+        if not dot or not is_kid(kid):
+            raise TokenError("the token is malformed: it does not begin with a kid and a dot")
+        if kid not in self._ciphers:
+            raise TokenError(f"the key ring has no key {kid}: use the ring that made the token")
+        return self._encoding.decode(self._ciphers[kid].open(text))
+
+
+class DropMask:
+    """A mask that stores nothing."""
+
+    __slots__ = ()
+
+    def __call__(self, data: bytes) -> None:
+        """NULL."""
+
+    def tokens(self, data: bytes) -> tuple[str, ...]:
+        """None at all."""
+        del data
+        return ()
+
+    def recover(self, token: str) -> str:
+        """Nothing: raises TokenError."""
+        del token
+        raise TokenError("this column is masked with drop: its values were never stored")
+
+
+_CIPHERS: Mapping[Mode, Callable[[KeyRing, str, str], Cipher]] = {
+    Mode.SIV: Siv,
+    Mode.HMAC: KeyedHash,
+    Mode.IPCRYPT_PFX: IpcryptPfx,
+}
+
+
+def mask_for(key_ring: KeyRing, column: str, mode: Mode, encoding: Encoding) -> Mask:
+    """The mask of a column, named `table.column`, with every key derived beforehand."""
+    if mode is Mode.DROP:
+        return DropMask()
+    cipher = _CIPHERS[mode]
+    ciphers = {kid: cipher(key_ring, kid, column) for kid in key_ring.kids}
+    return TokenMask(ciphers, key_ring.primary, encoding)
