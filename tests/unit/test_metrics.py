@@ -1,0 +1,153 @@
+"""The metrics: what each event counts, and what a scraper is given."""
+
+import timeit
+from itertools import pairwise
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from consumer import hooks
+from consumer.messages import Reason
+from consumer.metrics import Metrics
+
+NOW_SECONDS = 1_700_000_000.0
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(version="1.2.3", now=lambda: NOW_SECONDS)
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    text = metrics.render("")[0].decode()
+    return {
+        sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+        for family in parse(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_every_event_is_counted(metrics: Metrics) -> None:
+    for event in (
+        hooks.Received(count=10, again=2, size_bytes=2000, seconds=0.1),
+        hooks.Received(count=0, again=0, size_bytes=0, seconds=20),
+        hooks.Committed(
+            rows=5,
+            quarantined={Reason.NOT_JSON: 2},
+            duplicates=1,
+            seconds=0.004,
+            sent_ms=(1_699_999_999_000,) * 8,
+        ),
+        hooks.Deleted(8),
+        hooks.Extended(4),
+        hooks.Lapsed(3),
+        hooks.GivenBack(1),
+        hooks.PollersChanged(7),
+        hooks.Bisected(8, "23514"),
+        hooks.QueueFailed("ReceiveMessage", "OverLimit", refused=False, pause_seconds=1),
+        hooks.WriteFailed(8, "57P01", refused=False, pause_seconds=1),
+        hooks.QueueRecovered("ReceiveMessage"),
+        hooks.Stopping(0),
+        hooks.Stopped(0),
+    ):
+        metrics.listen(event)
+    expected = {
+        "consumer_messages_received_total": 10,
+        "consumer_messages_written_total": 5,
+        "consumer_messages_duplicate_total": 3,
+        "consumer_messages_quarantined_total{not_json}": 2,
+        "consumer_messages_deleted_total": 8,
+        "consumer_messages_extended_total": 4,
+        "consumer_messages_lapsed_total": 3,
+        "consumer_messages_given_back_total": 1,
+        "consumer_receives_total": 2,
+        "consumer_receives_empty_total": 1,
+        "consumer_pollers": 7,
+        "consumer_batches_bisected_total": 1,
+        "consumer_queue_failures_total{OverLimit}{ReceiveMessage}": 1,
+        "consumer_write_failures_total{57P01}": 1,
+        "consumer_batch_rows_count": 1,
+        "consumer_batch_rows_sum": 8,
+        "consumer_commit_seconds_count": 1,
+        "consumer_commit_seconds_bucket{0.005}": 1,
+        "consumer_commit_seconds_bucket{0.002}": 0,
+        "consumer_sent_to_commit_seconds_count": 8,
+        "consumer_sent_to_commit_seconds_sum": 8,
+        "consumer_sent_to_commit_seconds_bucket{1.0}": 8,
+        "consumer_sent_to_commit_seconds_bucket{0.5}": 0,
+        "consumer_build_info{1.2.3}": 1,
+    }
+    got = samples(metrics)
+    assert {name: got.get(name) for name in expected} == expected
+
+
+def test_every_reason_is_there_from_the_start(metrics: Metrics) -> None:
+    got = samples(metrics)
+    for reason in Reason:
+        assert got[f"consumer_messages_quarantined_total{{{reason}}}"] == 0
+
+
+def test_messages_in_flight_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
+    held = [3]
+    metrics.watch_in_flight(lambda: held[0])
+    assert samples(metrics)["consumer_messages_in_flight"] == 3
+    held[0] = 4
+    assert samples(metrics)["consumer_messages_in_flight"] == 4
+
+
+def test_codes_from_outside_cannot_make_series_without_end(metrics: Metrics) -> None:
+    for number in range(200):
+        metrics.listen(
+            hooks.QueueFailed("ReceiveMessage", f"E{number}", refused=False, pause_seconds=1)
+        )
+        metrics.listen(hooks.WriteFailed(1, f"S{number}", refused=False, pause_seconds=1))
+    got = samples(metrics)
+    for name in ("consumer_queue_failures_total", "consumer_write_failures_total"):
+        series = [key for key in got if key.startswith(name)]
+        assert len(series) == 51
+        assert sum(got[key] for key in series) == 200
+
+
+def test_ages_are_cumulative_and_a_clock_ahead_of_ours_is_an_age_of_nothing(
+    metrics: Metrics,
+) -> None:
+    now_ms = int(NOW_SECONDS * 1000)
+    sent_ms = (now_ms + 5000, now_ms - 10, now_ms - 1500, now_ms - 15 * 86_400_000)
+    metrics.listen(hooks.Committed(4, {}, 0, 0.01, sent_ms))
+    metrics.listen(hooks.Committed(1, {}, 0, 0.01, (now_ms + 5000,)))
+    got = samples(metrics)
+    name = "consumer_sent_to_commit_seconds"
+    buckets = [value for key, value in got.items() if key.startswith(f"{name}_bucket")]
+    assert all(low <= high for low, high in pairwise(buckets))
+    assert buckets[0] == 3
+    assert got[f"{name}_bucket{{+Inf}}"] == got[f"{name}_count"] == 5
+    assert got[f"{name}_sum"] > 15 * 86_400 - 10
+
+
+def test_a_thousand_ages_cost_less_than_a_third_of_a_millisecond(metrics: Metrics) -> None:
+    sent_ms = tuple(int(NOW_SECONDS * 1000) - number for number in range(1000))
+    committed = hooks.Committed(1000, {}, 0, 0.01, sent_ms)
+    seconds = min(timeit.repeat(lambda: metrics.listen(committed), number=1, repeat=50))
+    assert seconds < 0.0003
+
+
+def test_a_scraper_gets_the_format_that_it_asks_for(metrics: Metrics) -> None:
+    text, content_type = metrics.render("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    families = parse_openmetrics(text.decode())  # type: ignore[no-untyped-call]  # it has no types
+    assert len(list(families)) > 15
+    assert metrics.render("*/*")[1].startswith("text/plain; version=")
+
+
+def test_process_metrics_are_there(metrics: Metrics) -> None:
+    assert samples(metrics)["process_resident_memory_bytes"] > 0
+
+
+def test_two_sets_of_metrics_do_not_meet(metrics: Metrics) -> None:
+    other = Metrics(version="1.2.3", now=lambda: NOW_SECONDS)
+    other.listen(hooks.Deleted(5))
+    assert samples(metrics)["consumer_messages_deleted_total"] == 0
