@@ -1,0 +1,303 @@
+"""Builds the service from its settings, starts it and ends it: here the order is the point."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from consumer import hooks
+from consumer.backoff import Backoff
+from consumer.config import Settings, read_key_ring, require_dsn, require_queue_url
+from consumer.errors import (
+    ConsumerError,
+    DatabaseError,
+    DatabaseRefusedError,
+    QueueError,
+    QueueRefusedError,
+)
+from consumer.events import load_model, table_of
+from consumer.health import Health, serve_http
+from consumer.hooks import Listener
+from consumer.logs import Logger, log_events
+from consumer.masking import KeyRing
+from consumer.metrics import Metrics
+from consumer.pipeline import Limits, Pipeline
+from consumer.postgres import (
+    PostgresSink,
+    Server,
+    connected,
+    database_day,
+    guard_keys,
+    inspect_table,
+    truncate_idle_slots,
+)
+from consumer.signals import on_termination
+from consumer.sqs.answers import Transport
+from consumer.sqs.client import QueueAddress, open_transport
+from consumer.sqs.facts import QueueFacts, queue_facts
+from consumer.sqs.source import SqsSource
+from consumer.tables import ColumnKinds, Table
+from consumer.transform import Transform
+
+# `drain` ends after this many empty receives in a row with nothing in flight; each is a long poll,
+# so it has asked all of SQS's servers.
+_EMPTY_RECEIVES = 2
+_DRAIN_WAIT_SECONDS = 1
+# A poll this much past its own deadline will never end: the process is to be started anew.
+_WATCHDOG_SECONDS = 10.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run did so far, in messages; a hooks listener."""
+
+    received: int = 0
+    written: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    deleted: int = 0
+
+    def listen(self, event: hooks.Event) -> None:
+        """Count one event."""
+        match event:
+            case hooks.Received():
+                self.received += event.count
+                self.duplicate += event.again
+            case hooks.Committed():
+                self.written += event.rows
+                self.duplicate += event.duplicates
+                self.quarantined += sum(event.quarantined.values())
+            case hooks.Deleted():
+                self.deleted += event.count
+            case _:
+                pass
+
+
+class GraceExceededError(ConsumerError):
+    """The stop took longer than shutdown.grace_seconds; what is held comes again by itself."""
+
+
+async def serve(
+    settings: Settings, logger: Logger, *, until_empty: bool, listeners: Sequence[Listener] = ()
+) -> Totals:
+    """Consume until SIGTERM or SIGINT, or with `until_empty` until the queue has run empty.
+
+    A second signal ends it at once, by cancelling.
+
+    Raises:
+        SettingsError, KeyRingError: before anything is contacted, or at the guard table.
+        QueueRefusedError, DatabaseRefusedError: a queue, table, column or right is missing.
+        GraceExceededError: the stop took too long.
+    """
+    service = _Service(settings, logger, listeners, until_empty=until_empty)
+    stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    with on_termination(stop.set, task.cancel):
+        async with asyncio.TaskGroup() as tasks:
+            grace = tasks.create_task(_grace(stop, settings.shutdown.grace_seconds))
+            await service.run(stop)
+            grace.cancel()
+    return service.totals
+
+
+async def _grace(stop: asyncio.Event, seconds: float) -> None:
+    await stop.wait()
+    await asyncio.sleep(seconds)
+    raise GraceExceededError(
+        f"the stop took longer than shutdown.grace_seconds ({seconds} s): what was not deleted "
+        "comes again after the queue's visibility timeout"
+    )
+
+
+class _Service:
+    """Everything that one run holds, in the order in which it is taken."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        logger: Logger,
+        listeners: Sequence[Listener],
+        *,
+        until_empty: bool,
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        self.totals = Totals()
+        self._settings = settings
+        self._logger = logger
+        self._until_empty = until_empty
+        self._wait_seconds = settings.sqs.wait_seconds
+        if until_empty:
+            self._wait_seconds = min(self._wait_seconds, _DRAIN_WAIT_SECONDS)
+        self._pipeline: Pipeline | None = None
+        registry = CollectorRegistry()
+        self._health = Health(clock, self._is_stuck)
+        self._metrics = Metrics(registry, in_flight=self._in_flight)
+        self._registry = registry
+        self._emit = hooks.to_all(
+            self.totals.listen,
+            self._metrics.listen,
+            self._health.listen,
+            log_events(logger, clock),
+            *listeners,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, consume until `stop` is set, and end in the reverse order.
+
+        What is wrong with our own files shows before anything is contacted. The port opens next,
+        so that whoever looks sees why a start takes long. The queue comes last: no message is
+        taken before it is certain that it can be written.
+        """
+        settings = self._settings
+        ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+        model = load_model(settings.event.model)
+        table = table_of(model)
+        server = server_of(settings)
+        address = queue_address_of(settings, self._wait_seconds)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serve_http(settings.http, self._health, self._registry))
+            kinds = await self._once_reachable(stop, lambda: _prepare(server, table, ring))
+            if kinds is None:
+                return
+            sink = await stack.enter_async_context(PostgresSink(server, table, kinds))
+            transport = await stack.enter_async_context(open_transport(address))
+            facts = await self._once_reachable(stop, lambda: self._facts(transport, address))
+            if facts is None:
+                return
+            self._pipeline = Pipeline(
+                source=SqsSource(
+                    transport,
+                    address.queue_url,
+                    wait_seconds=self._wait_seconds,
+                    call_timeout_seconds=settings.sqs.call_timeout_seconds,
+                ),
+                sink=sink,
+                transform=Transform(model, kinds, ring),
+                limits=_limits(settings, facts),
+                emit=hooks.to_all(self._emit, self._stop_when_empty(stop)),
+                clock=asyncio.get_running_loop().time,
+                uniform=random.uniform,
+            )
+            self._logger.info("consuming", visibility_seconds=facts.visibility_seconds)
+            async with asyncio.TaskGroup() as tasks:
+                upkeep = tasks.create_task(self._keep_ledger(server))
+                await self._pipeline.run(stop)
+                upkeep.cancel()
+
+    async def _facts(self, transport: Transport, address: QueueAddress) -> QueueFacts:
+        seconds = self._settings.sqs.call_timeout_seconds
+        facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
+        for warning in facts.warnings():
+            self._logger.warning(warning)
+        return facts
+
+    async def _once_reachable(
+        self, stop: asyncio.Event, attempt: Callable[[], Awaitable[_T]]
+    ) -> _T | None:
+        """Try until it works; None if `stop` was set first. A refusal is raised at once."""
+        retry = self._settings.retry
+        backoff = Backoff(retry.min_pause_ms / 1000, retry.max_pause_seconds, random.uniform)
+        while not stop.is_set():
+            try:
+                return await attempt()
+            except (QueueRefusedError, DatabaseRefusedError):
+                raise
+            except QueueError as error:
+                pause = backoff.pause_seconds()
+                self._emit(hooks.QueueFailed(error.operation, error.code, False, pause))
+            except DatabaseError as error:
+                pause = backoff.pause_seconds()
+                self._emit(hooks.WriteFailed(0, error.sqlstate, False, pause))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+        return None
+
+    async def _keep_ledger(self, server: Server) -> None:
+        """Empty the ledger's idle slots now and then; messages do not wait for it."""
+        while True:
+            try:
+                async with connected(server) as connection:
+                    today = await database_day(connection)
+                    emptied = await truncate_idle_slots(connection, today)
+                self._logger.info("ledger kept", emptied_slots=len(emptied))
+            except DatabaseError as error:
+                self._logger.warning("ledger not kept", sqlstate=error.sqlstate)
+            await asyncio.sleep(self._settings.postgres.upkeep_interval_seconds)
+
+    def _stop_when_empty(self, stop: asyncio.Event) -> Listener:
+        empty = 0
+
+        def listen(event: hooks.Event) -> None:
+            nonlocal empty
+            if self._until_empty and isinstance(event, hooks.Received):
+                empty = 0 if event.count or self._in_flight() else empty + 1
+                if empty == _EMPTY_RECEIVES:
+                    stop.set()
+
+        return listen
+
+    def _in_flight(self) -> int:
+        return self._pipeline.in_flight if self._pipeline else 0
+
+    def _is_stuck(self) -> bool:
+        allowed = self._wait_seconds + self._settings.sqs.call_timeout_seconds + _WATCHDOG_SECONDS
+        return self._pipeline is not None and self._pipeline.longest_poll_seconds() > allowed
+
+
+async def _prepare(server: Server, table: Table, ring: KeyRing) -> ColumnKinds:
+    async with connected(server) as connection:
+        kinds = await inspect_table(connection, table)
+        await guard_keys(connection, ring.checks())
+    return kinds
+
+
+def server_of(settings: Settings) -> Server:
+    """Where the database is; raises SettingsError if that is not set."""
+    postgres = settings.postgres
+    return Server(
+        dsn=require_dsn(settings).get_secret_value(),
+        connect_timeout_seconds=postgres.connect_timeout_seconds,
+        statement_timeout_seconds=postgres.statement_timeout_seconds,
+        max_connections=settings.flow.writers,
+        max_connection_age_seconds=postgres.max_connection_age_seconds,
+        statement_cache_size=postgres.statement_cache_size,
+    )
+
+
+def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:
+    """Where the queue is; raises SettingsError if that is not set."""
+    sqs = settings.sqs
+    return QueueAddress(
+        queue_url=require_queue_url(settings),
+        endpoint_url=sqs.endpoint_url,
+        region=sqs.region,
+        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + 10,
+        longest_call_seconds=wait_seconds + sqs.call_timeout_seconds,
+    )
+
+
+def _limits(settings: Settings, facts: QueueFacts) -> Limits:
+    flow, retry, sqs = settings.flow, settings.retry, settings.sqs
+    return Limits(
+        visibility_seconds=facts.visibility_seconds,
+        max_pollers=sqs.max_pollers,
+        max_deleters=sqs.max_concurrent_deletes,
+        writers=flow.writers,
+        max_in_flight_messages=flow.max_in_flight_messages,
+        max_in_flight_bytes=flow.max_in_flight_bytes,
+        max_batch_rows=flow.max_batch_rows,
+        max_batch_bytes=flow.max_batch_bytes,
+        linger_seconds=flow.linger_ms / 1000,
+        min_pause_seconds=retry.min_pause_ms / 1000,
+        max_pause_seconds=retry.max_pause_seconds,
+        drain_seconds=settings.shutdown.drain_seconds,
+    )
