@@ -9,22 +9,8 @@ from pathlib import Path
 import asyncpg
 
 from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
+from consumer.events import UserLogin, table_of
 from consumer.postgres import Server, connected, migrate
-from consumer.tables import Column, Kind, Table
-
-USER_LOGINS = Table(
-    "user_logins",
-    (
-        Column("user_id", (Kind.TEXT,), 128),
-        Column("device_type", (Kind.TEXT,), 32),
-        Column("masked_ip", (Kind.TEXT,), 256),
-        Column("masked_device_id", (Kind.TEXT,), 256),
-        Column("locale", (Kind.TEXT,), 32),
-        Column("app_version", (Kind.TEXT, Kind.INTEGER), 32),
-        Column("create_date", (Kind.DATE,)),
-    ),
-)
-
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 the launcher uses mkdtemp
 _ROOM_BYTES = 2 << 30
@@ -65,7 +51,7 @@ class Databases:
         name = "migrated"
         await self._run(f"CREATE DATABASE {name}")
         async with connected(Server(self.server.dsn(name))) as connection:
-            await migrate(connection, USER_LOGINS)
+            await migrate(connection, table_of(UserLogin))
         return name
 
     @asynccontextmanager
