@@ -43,7 +43,7 @@ async def truncate_idle_slots(connection: asyncpg.Connection, today: date) -> tu
             if not await connection.fetchval(_LOCK):
                 return ()
             # Whoever queues behind TRUNCATE's lock waits as long as TRUNCATE does.
-            await connection.execute("SET LOCAL lock_timeout = '2s'")
+            await connection.execute("SET LOCAL lock_timeout = '500ms'")
             for slot in sorted(set(range(LEDGER_SLOTS)) - live_slots(today)):
                 partition = f"consumer.ledger_{slot:02}"
                 if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {partition})"):  # noqa: S608 - a number of ours

@@ -1,0 +1,41 @@
+"""Messages and what became of them, for writing."""
+
+import uuid
+from dataclasses import replace
+from datetime import date
+
+from consumer.messages import ColumnValue, Message, Quarantined, Reason, Row
+from consumer.tables import ColumnKinds, Kind
+from tests.databases import USER_LOGINS
+
+KINDS: ColumnKinds = {column.name: column.kinds[0] for column in USER_LOGINS.columns}
+INTEGER_KINDS: ColumnKinds = {**KINDS, "app_version": Kind.INTEGER}
+SENT_MS = 1_700_000_000_000
+
+
+def message(sent_ms: int = SENT_MS) -> Message:
+    return Message(str(uuid.uuid4()), "a handle", "{}", sent_ms, 2)
+
+
+def row(**values: ColumnValue) -> Row:
+    given: dict[str, ColumnValue] = {
+        "user_id": str(uuid.uuid4()),
+        "device_type": "android",
+        "masked_ip": "k1.address",
+        "masked_device_id": "k1.device",
+        "locale": "RU",
+        "app_version": "2.3.0",
+        "create_date": date(2023, 11, 14),
+    }
+    return Row(message(), tuple((given | values).values()))
+
+
+def again(outcome: Row) -> Row:
+    """The same message, received a second time."""
+    return replace(
+        outcome, message=replace(outcome.message, receipt_handle="another", receive_count=2)
+    )
+
+
+def quarantined(reason: Reason = Reason.NOT_JSON, field_name: str | None = None) -> Quarantined:
+    return Quarantined(message(), reason, field_name, "k1", b"sealed")

@@ -1,0 +1,331 @@
+"""What each way to fail becomes, and that nothing of the data leaks through it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
+from consumer.messages import ColumnValue, Written
+from consumer.postgres import PostgresSink, Server, connect, connected
+from tests.databases import USER_LOGINS, Databases
+from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, again, row
+from tests.waiting import eventually
+
+SECRET = "199.172.111.135"
+
+
+@pytest.fixture
+async def admin(any_database: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(Server(any_database)) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
+    server = Server(any_database, statement_timeout_seconds=5)
+    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+        yield sink
+
+
+def reachable(error: BaseException | None) -> str:
+    """All the text that a log could show of an error and of those before it."""
+    if error is None:
+        return ""
+    own = f"{error!s} {error!r} {error.args!r} {vars(error)!r}"
+    return own + reachable(error.__cause__) + reachable(error.__context__)
+
+
+@pytest.mark.parametrize(
+    ("change", "values", "sqlstate", "column"),
+    [
+        ("ADD CONSTRAINT known CHECK (locale <> 'XX')", {"locale": "XX"}, "23514", "known"),
+        ("ALTER locale SET NOT NULL", {"locale": None}, "23502", "locale"),
+        ("ADD CONSTRAINT once UNIQUE (locale)", {}, "23505", "once"),
+        ("ALTER locale TYPE varchar(2)", {"locale": "RUS"}, "22001", None),
+        ("ALTER locale TYPE text", {"locale": "\x00"}, "22021", None),
+        ("ALTER locale TYPE text", {"locale": "\ud800"}, "22000", None),
+        ("ALTER locale TYPE text", {"locale": 1.5}, "22000", None),
+    ],
+)
+async def test_refused_data_is_told_by_sqlstate_and_column(
+    sink: PostgresSink,
+    admin: asyncpg.Connection,
+    *,
+    change: str,
+    values: dict[str, ColumnValue],
+    sqlstate: str,
+    column: str | None,
+) -> None:
+    await admin.execute(f"ALTER TABLE user_logins {change}")
+    good, poisoned = row(locale="DE", masked_ip=SECRET), row(masked_ip=SECRET, **values)
+    batch = [good, poisoned, row(masked_ip=SECRET)]
+    with pytest.raises(DataRejectedError) as caught:
+        await sink.write(batch)
+    assert (caught.value.sqlstate, caught.value.column) == (sqlstate, column)
+    assert SECRET not in reachable(caught.value)
+    assert caught.value.__context__ is None
+    assert await admin.fetchval("SELECT count(*) FROM consumer.ledger") == 0
+    assert await sink.write([good]) == Written(1, {}, 0)
+
+
+@pytest.mark.parametrize(("version", "sqlstate"), [(2**40, "22003"), (2**80, "22000")])
+async def test_a_number_too_large_for_its_column_is_refused_data(
+    any_database: str, admin: asyncpg.Connection, version: int, sqlstate: str
+) -> None:
+    await admin.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
+    async with PostgresSink(Server(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+        with pytest.raises(DataRejectedError) as caught:
+            await sink.write([row(app_version=version)])
+    assert caught.value.sqlstate == sqlstate
+    assert str(version) not in reachable(caught.value)
+
+
+async def test_refused_data_keeps_the_connection(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("ALTER TABLE user_logins ALTER locale SET NOT NULL")
+    await sink.write([row()])
+    (before,) = sink._connections._idle
+    with pytest.raises(DataRejectedError):
+        await sink.write([row(locale=None)])
+    assert sink._connections._idle == [before]
+
+
+@pytest.mark.parametrize(
+    ("change", "sqlstate"),
+    [
+        ("DROP TABLE user_logins", "42P01"),
+        ("ALTER TABLE user_logins DROP locale", "42703"),
+        ("ALTER TABLE user_logins ALTER locale TYPE bytea USING NULL", "42804"),
+        ("DROP SCHEMA consumer CASCADE", "42P01"),
+    ],
+)
+async def test_what_someone_took_away_is_refused_and_found_again_when_it_is_back(
+    sink: PostgresSink, admin: asyncpg.Connection, change: str, sqlstate: str
+) -> None:
+    await sink.write([row()])
+    undo = admin.transaction()
+    await undo.start()
+    await admin.execute(change)
+    await undo.rollback()
+    await sink.write([row()])
+    await admin.execute(change)
+    with pytest.raises(DatabaseRefusedError) as caught:
+        await sink.write([row(masked_ip=SECRET)])
+    assert caught.value.sqlstate == sqlstate
+    assert SECRET not in reachable(caught.value)
+
+
+async def test_a_changed_column_type_does_not_trip_a_prepared_statement(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    await sink.write([row()])
+    await admin.execute("ALTER TABLE user_logins ALTER locale TYPE varchar(64)")
+    await admin.execute("ALTER TABLE user_logins ADD note text")
+    assert await sink.write([row()]) == Written(1, {}, 0)
+
+
+async def test_a_missing_right_is_refused(
+    any_database: str, admin: asyncpg.Connection, role: str
+) -> None:
+    await admin.execute(f"GRANT USAGE ON SCHEMA consumer TO {role}")
+    async with PostgresSink(Server(as_role(any_database, role)), USER_LOGINS, KINDS) as sink:
+        with pytest.raises(DatabaseRefusedError) as caught:
+            await sink.write([row(masked_ip=SECRET)])
+    assert caught.value.sqlstate == "42501"
+    assert SECRET not in reachable(caught.value)
+
+
+async def test_a_read_only_server_expires_every_connection(sink: PostgresSink) -> None:
+    connections = sink._connections
+    async with connections.lease() as one, connections.lease() as other:
+        await one.execute("SET default_transaction_read_only = on")
+        await other.execute("SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseError) as caught:
+        await sink.write([row(masked_ip=SECRET)])
+    assert caught.value.sqlstate == "25006"
+    assert not isinstance(caught.value, DatabaseRefusedError | DataRejectedError)
+    assert connections._idle == []
+    assert one.is_closed()
+    assert other.is_closed()
+    assert await sink.write([row()]) == Written(1, {}, 0)
+
+
+async def test_a_server_that_takes_no_writes_is_not_connected_to(
+    any_database: str, admin: asyncpg.Connection
+) -> None:
+    name = urlsplit(any_database).path[1:]
+    await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseError) as caught:
+        await connect(Server(any_database))
+    assert caught.value.sqlstate == "TargetServerAttributeNotMatched"
+    assert not isinstance(caught.value, DatabaseRefusedError)
+
+
+@asynccontextmanager
+async def table_locked(admin: asyncpg.Connection) -> AsyncIterator[None]:
+    async with admin.transaction():
+        await admin.execute("LOCK TABLE user_logins")
+        yield
+
+
+async def waiting_backend(admin: asyncpg.Connection) -> int | None:
+    pid = await admin.fetchval(
+        # Within a transaction pg_stat_activity stays as first seen; pg_locks does not.
+        "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE NOT granted AND datname = current_database()"
+    )
+    assert pid is None or isinstance(pid, int)
+    return pid
+
+
+async def test_a_terminated_backend_is_transient_and_the_batch_lands_when_written_again(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    batch = [row(masked_ip=SECRET)]
+    async with table_locked(admin):
+        writing = asyncio.create_task(sink.write(batch))
+
+        async def is_waiting() -> bool:
+            return await waiting_backend(admin) is not None
+
+        await eventually(is_waiting)
+        await admin.fetchval("SELECT pg_terminate_backend($1)", await waiting_backend(admin))
+        with pytest.raises(DatabaseError) as caught:
+            await writing
+    assert caught.value.sqlstate in {"57P01", "08003"}
+    assert SECRET not in reachable(caught.value)
+    assert await sink.write(batch) == Written(1, {}, 0)
+
+
+async def test_idle_connections_that_were_terminated_are_replaced_unnoticed(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    first = row()
+    await sink.write([first])
+    (kept,) = sink._connections._idle
+    await admin.fetchval("SELECT pg_terminate_backend($1)", kept.connection.get_server_pid())
+    await eventually(kept.connection.is_closed)
+    assert await sink.write([again(first), row()]) == Written(1, {}, 1)
+
+
+async def test_a_slow_statement_is_ended_by_the_server(
+    any_database: str, admin: asyncpg.Connection
+) -> None:
+    server = Server(any_database, statement_timeout_seconds=0.5)
+    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+        await sink.write([row()])
+        async with table_locked(admin):
+            with pytest.raises(DatabaseError) as caught:
+                await sink.write([row(masked_ip=SECRET)])
+            assert caught.value.sqlstate == "57014"
+            assert await waiting_backend(admin) is None
+        assert SECRET not in reachable(caught.value)
+        assert await sink.write([row()]) == Written(1, {}, 0)
+
+
+async def test_a_cancelled_write_ends_its_connection(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    batch = [row()]
+    async with table_locked(admin):
+        writing = asyncio.create_task(sink.write(batch))
+
+        async def is_waiting() -> bool:
+            return await waiting_backend(admin) is not None
+
+        await eventually(is_waiting)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    assert sink._connections._idle == []
+    counts = await sink.write(batch)
+    assert counts.rows + counts.duplicates == 1
+
+
+@pytest.fixture
+async def role(any_databases: Databases, any_database: str) -> AsyncIterator[str]:
+    """A role that may nothing but connect; it lives on the server, so it is dropped again."""
+    name = f"role_{urlsplit(any_database).path[1:]}"
+    async with connected(Server(any_databases.server.dsn())) as connection:
+        await connection.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 1")
+    yield name
+    async with connected(Server(any_database)) as connection:
+        await connection.execute(f"DROP OWNED BY {name} CASCADE")
+        await connection.execute(f"DROP ROLE {name}")
+
+
+def as_role(dsn: str, role: str, password: str = "") -> str:
+    parts = urlsplit(dsn)
+    return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+
+
+async def test_too_many_connections_is_transient(any_database: str, role: str) -> None:
+    server = Server(as_role(any_database, role))
+    async with connected(server):
+        with pytest.raises(DatabaseError) as caught:
+            await connect(server)
+    assert caught.value.sqlstate == "53300"
+    assert not isinstance(caught.value, DatabaseRefusedError)
+
+
+async def test_a_wrong_password_is_refused(own_database: str) -> None:
+    async with connected(Server(own_database)) as admin:
+        await admin.execute("CREATE ROLE locked LOGIN PASSWORD 'made up'")
+        path = await admin.fetchval("SHOW hba_file")
+        await asyncio.to_thread(_demand_password, Path(path))
+        await admin.execute("SELECT pg_reload_conf()")
+
+    locked = Server(as_role(own_database, "locked", "not-it"))
+    with pytest.raises(DatabaseRefusedError) as caught:
+        await _connect_until_refused(locked)
+    assert caught.value.sqlstate == "28P01"
+    assert "not-it" not in reachable(caught.value)
+
+
+async def _connect_until_refused(server: Server) -> None:
+    """The server reads its rules some time after it was told to."""
+
+    async def connects() -> bool:
+        async with connected(server):
+            return False
+
+    await eventually(connects)
+
+
+def _demand_password(rules: Path) -> None:
+    text = rules.read_text()
+    rules.write_text(f"host all locked 127.0.0.1/32 scram-sha-256\n{text}")
+
+
+async def test_a_missing_role_or_database_is_refused(any_database: str) -> None:
+    with pytest.raises(DatabaseRefusedError, match="28000"):
+        await connect(Server(as_role(any_database, "nobody_of_that_name")))
+    with pytest.raises(DatabaseRefusedError, match="3D000"):
+        await connect(Server(any_database + "_of_no_such_name"))
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://user:hidden@127.0.0.1:port/name",
+        "postgresql://user:hidden@127.0.0.1:5432/name?sslmode=sometimes",
+        "mysql://user:hidden@127.0.0.1/name",
+    ],
+)
+async def test_a_malformed_dsn_is_refused_without_being_quoted(dsn: str) -> None:
+    with pytest.raises(DatabaseRefusedError) as caught:
+        await connect(Server(dsn))
+    assert "hidden" not in str(caught.value) + repr(caught.value) + repr(Server(dsn))
+    assert caught.value.__suppress_context__
+
+
+async def test_a_port_where_nothing_listens_is_transient(unused_tcp_port: int) -> None:
+    with pytest.raises(DatabaseError) as caught:
+        await connect(Server(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres"))
+    assert not isinstance(caught.value, DatabaseRefusedError)

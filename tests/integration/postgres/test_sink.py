@@ -1,0 +1,168 @@
+"""What a batch leaves in the database, however often and by however many it is written."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import date
+
+import asyncpg
+import pytest
+
+from consumer.errors import DataRejectedError
+from consumer.messages import Outcome, Reason, Row, Written
+from consumer.postgres import PostgresSink, Server, connected
+from consumer.tables import Column, Kind, Table
+from tests.databases import USER_LOGINS
+from tests.integration.postgres.outcomes import (
+    INTEGER_KINDS,
+    KINDS,
+    SENT_MS,
+    again,
+    quarantined,
+    row,
+)
+
+
+@pytest.fixture
+async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        yield sink
+
+
+@pytest.fixture
+async def reader(any_database: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(Server(any_database)) as connection:
+        yield connection
+
+
+async def count(reader: asyncpg.Connection, table: str) -> int:
+    number = await reader.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a constant
+    assert isinstance(number, int)
+    return number
+
+
+async def test_a_row_lands_as_its_values_say(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    written = row(locale=None, user_id="Ω € 🎈", app_version="0.96")
+    assert await sink.write([written]) == Written(rows=1, quarantined={}, duplicates=0)
+    assert [tuple(found) for found in await reader.fetch("TABLE user_logins")] == [written.values]
+
+
+async def test_the_same_id_twice_in_one_batch_is_one_row(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    first, other = row(), row()
+    assert await sink.write([first, other, again(first)]) == Written(2, {}, 1)
+    assert await count(reader, "user_logins") == 2
+
+
+async def test_the_same_id_twice_in_the_arrays_is_one_row(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    # What the statement promises by itself, without the sorting and the dict before it.
+    slots, ids = [3, 3], ["00000000-0000-0000-0000-000000000001"] * 2
+    texts, days = ["a", "a"], [date(2023, 11, 14)] * 2
+    arguments = [slots, ids, *([[]] * 7), "user_logins", *([texts] * 6), days]
+    (counts,) = await reader.fetch(sink._statement, *arguments)
+    assert counts["rows"] == 1
+    assert await count(reader, "user_logins") == 1
+
+
+async def test_a_redelivered_message_changes_nothing(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    first, second = row(), row()
+    await sink.write([first, second])
+    assert await sink.write([again(second), row(), again(first)]) == Written(1, {}, 2)
+    assert await count(reader, "user_logins") == 3
+
+
+async def test_rows_and_quarantined_land_in_one_commit(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    late = quarantined(Reason.TOO_LONG, "locale")
+    batch: list[Outcome] = [row(), quarantined(), row(), late, quarantined()]
+    counts = Written(2, {Reason.NOT_JSON: 2, Reason.TOO_LONG: 1}, 0)
+    assert await sink.write(batch) == counts
+    transactions = "SELECT xmin FROM user_logins UNION SELECT xmin FROM consumer.quarantine"
+    assert len(await reader.fetch(transactions)) == 1
+    record = await reader.fetchrow("SELECT * FROM consumer.quarantine WHERE reason = 'too_long'")
+    assert record is not None
+    assert record["slot"] == late.message.slot
+    assert str(record["message_id"]) == late.message.message_id
+    assert record["sent_at"].timestamp() * 1000 == SENT_MS
+    assert record["event"] == "user_logins"
+    assert record["field_name"] == "locale"
+    assert (record["kid"], record["sealed_body"]) == ("k1", b"sealed")
+
+
+async def test_a_quarantined_message_written_again_is_a_duplicate(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    refused = quarantined()
+    assert await sink.write([refused, refused]) == Written(0, {Reason.NOT_JSON: 1}, 1)
+    assert await sink.write([refused]) == Written(0, {}, 1)
+    assert await count(reader, "consumer.quarantine") == 1
+
+
+async def test_an_empty_batch_is_nothing(sink: PostgresSink) -> None:
+    assert await sink.write([]) == Written(0, {}, 0)
+
+
+async def test_writers_with_the_same_messages_in_other_orders_neither_deadlock_nor_double(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    outcomes: list[Outcome] = [row() for _ in range(300)]
+    outcomes += [quarantined() for _ in range(30)]
+    shuffle = random.Random(7).sample  # noqa: S311 - not for secrets
+    batches = [shuffle(outcomes, 200) for _ in range(40)]
+    counts = await asyncio.gather(*(sink.write(batch) for batch in batches))
+    distinct = {outcome.message.message_id for batch in batches for outcome in batch}
+    assert sum(count.rows + sum(count.quarantined.values()) for count in counts) == len(distinct)
+    assert sum(count.duplicates for count in counts) == 40 * 200 - len(distinct)
+    landed = await count(reader, "user_logins") + await count(reader, "consumer.quarantine")
+    assert landed == await count(reader, "consumer.ledger") == len(distinct)
+
+
+async def test_an_integer_app_version_column_takes_numbers(
+    any_database: str, reader: asyncpg.Connection
+) -> None:
+    await reader.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
+    async with PostgresSink(Server(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+        await sink.write([row(app_version=2_003_000), row(app_version=None)])
+    versions = await reader.fetch("SELECT app_version FROM user_logins ORDER BY 1")
+    assert [version[0] for version in versions] == [2_003_000, None]
+
+
+async def test_any_name_of_table_and_column_will_do(
+    any_database: str, reader: asyncpg.Connection
+) -> None:
+    await reader.execute('CREATE SCHEMA "Ana lytics"')
+    await reader.execute('CREATE TABLE "Ana lytics"."log""ins" ("slot" text, "message_id {}" int8)')
+    columns = (Column("slot", (Kind.TEXT,)), Column("message_id {}", (Kind.INTEGER,)))
+    table = Table('Ana lytics.log"ins', columns)
+    kinds = {"slot": Kind.TEXT, "message_id {}": Kind.INTEGER}
+    async with PostgresSink(Server(any_database), table, kinds) as sink:
+        await sink.write([Row(row().message, ("a", 2**40))])
+    records = await reader.fetch('TABLE "Ana lytics"."log""ins"')
+    assert [tuple(record) for record in records] == [("a", 2**40)]
+
+
+async def test_an_optional_column_that_is_not_there_is_left_out(
+    any_database: str, reader: asyncpg.Connection
+) -> None:
+    columns = (Column("masked_subnet", (Kind.TEXT,), 64, optional=True), *USER_LOGINS.columns)
+    async with PostgresSink(Server(any_database), Table("user_logins", columns), KINDS) as sink:
+        await sink.write([row()])
+    assert await count(reader, "user_logins") == 1
+
+
+@pytest.mark.parametrize("cut", [slice(0, 6), slice(0, 0)])
+async def test_a_row_with_too_few_values_is_refused_before_it_is_sent(
+    sink: PostgresSink, reader: asyncpg.Connection, cut: slice
+) -> None:
+    whole = row()
+    with pytest.raises(DataRejectedError):
+        await sink.write([whole, Row(row().message, whole.values[cut])])
+    assert await count(reader, "consumer.ledger") == 0

@@ -1,0 +1,91 @@
+"""The ring of ledger slots over the days."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from consumer.errors import DatabaseError
+from consumer.messages import LEDGER_SLOTS, Row
+from consumer.postgres import PostgresSink, Server, connected, database_day, truncate_idle_slots
+from consumer.postgres.upkeep import live_slots
+from tests.databases import USER_LOGINS
+from tests.integration.postgres.outcomes import KINDS, message, row
+
+FIRST_DAY = date(2024, 2, 10)
+
+
+@pytest.fixture
+async def connection(any_database: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(Server(any_database)) as connection:
+        yield connection
+
+
+def sent_on(day: date) -> Row:
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return Row(message(int(noon.timestamp() * 1000)), row().values)
+
+
+async def slots(connection: asyncpg.Connection) -> set[int]:
+    return {record[0] for record in await connection.fetch("SELECT slot FROM consumer.ledger")}
+
+
+async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_again(
+    any_database: str, connection: asyncpg.Connection
+) -> None:
+    sent: dict[date, Row] = {}
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        for offset in range(40):
+            today = FIRST_DAY + timedelta(offset)
+            sent[today] = sent_on(today)
+            assert (await sink.write([sent[today]])).rows == 1
+            emptied = await truncate_idle_slots(connection, today)
+            assert len(emptied) == (1 if offset > 16 else 0)
+            kept = [day for day in sent if (today - day).days <= 16]
+            assert await slots(connection) == {sent[day].message.slot for day in kept}
+            oldest = sent[max(FIRST_DAY, today - timedelta(15))]
+            assert (await sink.write([oldest])).duplicates == 1
+
+
+def test_a_slot_is_never_live_for_two_days_at_once() -> None:
+    for offset in range(LEDGER_SLOTS):
+        assert len(live_slots(FIRST_DAY + timedelta(offset))) == 18
+
+
+async def test_only_one_replica_truncates(
+    any_database: str, connection: asyncpg.Connection
+) -> None:
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        await sink.write([sent_on(FIRST_DAY)])
+    later = FIRST_DAY + timedelta(20)
+
+    async def truncate() -> tuple[int, ...]:
+        async with connected(Server(any_database)) as other:
+            return await truncate_idle_slots(other, later)
+
+    emptied = await asyncio.gather(*(truncate() for _ in range(4)))
+    assert sorted(emptied) == [(), (), (), (sent_on(FIRST_DAY).message.slot,)]
+    assert await slots(connection) == set()
+
+
+async def test_a_slot_in_use_is_left_for_later(
+    any_database: str, connection: asyncpg.Connection
+) -> None:
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        await sink.write([sent_on(FIRST_DAY)])
+    later = FIRST_DAY + timedelta(20)
+    async with connected(Server(any_database)) as other:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE consumer.ledger IN ACCESS SHARE MODE")
+            with pytest.raises(DatabaseError, match="55P03"):
+                await truncate_idle_slots(other, later)
+        assert len(await truncate_idle_slots(other, later)) == 1
+
+
+async def test_the_day_is_that_of_the_server_in_utc(connection: asyncpg.Connection) -> None:
+    await connection.execute("SET TimeZone = 'Pacific/Kiritimati'")
+    assert abs(await database_day(connection) - datetime.now(UTC).date()) <= timedelta(1)
+    today = await connection.fetchval("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
+    assert (await database_day(connection)).isoformat() == today
