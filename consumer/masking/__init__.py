@@ -4,7 +4,7 @@ A token is `<kid>.<text>`: the name of the key, and what the mode made of the va
 in the same column under the same key is the same token, wherever and whenever it is made.
 """
 
-from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding
+from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding, is_utf8
 from consumer.masking.keyring import KeyRing, KeyState
 from consumer.masking.mask import MASKED_LENGTH, Mask, Mode, mask_for
 from consumer.masking.sealing import BodySeal
@@ -19,5 +19,6 @@ __all__ = [
     "KeyState",
     "Mask",
     "Mode",
+    "is_utf8",
     "mask_for",
 ]

@@ -18,6 +18,17 @@ _PADDED_BYTES = 32
 _PADDINGS = tuple(b"\x80" + bytes(count) for count in range(_PADDED_BYTES))
 
 
+def is_utf8(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: it holds no lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Encoding(Protocol):
     """How a field's text becomes bytes."""
 
@@ -63,9 +74,9 @@ class IdentifierEncoding:
 
     def encode(self, text: str) -> bytes:
         """32 to 160 bytes; refuses NUL, lone surrogates, and more than 159 bytes of UTF-8."""
-        data = _utf8(text)
-        if data is None or b"\0" in data:
+        if "\0" in text or not is_utf8(text):
             raise ValueRefusedError(Reason.NOT_STORABLE)
+        data = text.encode()
         if len(data) > IDENTIFIER_MAX_BYTES:
             raise ValueRefusedError(Reason.TOO_LONG)
         return data + _PADDINGS[-(len(data) + 1) % _PADDED_BYTES]
@@ -79,13 +90,6 @@ class IdentifierEncoding:
             except UnicodeDecodeError:
                 pass  # raised below: the cause holds the value
         raise TokenError("the token does not hold an identifier")
-
-
-def _utf8(text: str) -> bytes | None:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return None
 
 
 ADDRESS = AddressEncoding()

@@ -1,0 +1,253 @@
+"""Events: a class is a schema, and its annotations say what is stored and what is masked.
+
+Another event is another class:
+
+    class Payment(Event):
+        table: ClassVar[str] = "payments"
+        sent_on: ClassVar[str] = "paid_on"
+
+        account: Annotated[str, Stored(max_length=64)]
+        cents: Annotated[int, Stored()]
+        card: Annotated[str | None, Masked(IDENTIFIER, Into("masked_card", Mode.HMAC))]
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import NoneType
+from typing import Annotated, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from consumer.errors import SettingsError
+from consumer.masking import (
+    ADDRESS,
+    IDENTIFIER,
+    MASKED_LENGTH,
+    Encoding,
+    KeyRing,
+    Mask,
+    Mode,
+    is_utf8,
+    mask_for,
+)
+from consumer.messages import Reason, ValueRefusedError
+from consumer.tables import Column, Kind, Table
+
+_INT4_MAX = 2**31 - 1
+_INT4_MIN = -(2**31)
+# PostgreSQL cuts longer names without an error (NAMEDATALEN).
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+_VERSION = re.compile(r"(0|[1-9]\d{0,3})(?:\.(0|[1-9]\d{0,2}))?(?:\.(0|[1-9]\d{0,2}))?", re.ASCII)
+_MAX_MAJOR = 2146
+
+
+def version_number(version: str) -> int:
+    """`major*1_000_000 + minor*1_000 + patch`, which sorts, decodes, and fits an int4.
+
+    Missing parts are 0. Raises ValueRefusedError for any version that would share its number
+    with another or be cut: a fourth part, letters, leading zeros, a part over 999, a major over
+    2146.
+    """
+    parts = _VERSION.fullmatch(version)
+    if parts is None or int(parts[1]) > _MAX_MAJOR:
+        raise ValueRefusedError(Reason.BAD_VERSION)
+    return int(parts[1]) * 1_000_000 + int(parts[2] or 0) * 1_000 + int(parts[3] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A field that is stored as it came: `str` needs a `max_length`, `int` is a 4-byte integer.
+
+    `column` is the column's name where it is not the field's. `as_integer` turns a text into the
+    number that is stored instead where the table's column is an integer; it raises
+    ValueRefusedError.
+    """
+
+    min_length: int = 1
+    max_length: int | None = None
+    column: str | None = None
+    as_integer: Callable[[str], int] | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Refuse in the model what PostgreSQL would refuse, or worse, change."""
+        return core_schema.no_info_after_validator_function(self._storable, handler(source))
+
+    def _storable(self, value: str | int | None) -> str | int | None:
+        if isinstance(value, str):
+            if len(value) < self.min_length:
+                raise _refused(Reason.TOO_SHORT)
+            if self.max_length is not None and len(value) > self.max_length:
+                raise _refused(Reason.TOO_LONG)
+            if "\0" in value or not is_utf8(value):
+                raise _refused(Reason.NOT_STORABLE)
+        elif value is not None and not _INT4_MIN <= value <= _INT4_MAX:
+            raise _refused(Reason.NOT_STORABLE)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Into:
+    """A column that takes a field's token; an `optional` one is written only where it exists."""
+
+    column: str
+    mode: Mode = Mode.SIV
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Masked:
+    """A text field that reaches the database only as tokens, in one column or several."""
+
+    encoding: Encoding
+    into: tuple[Into, ...]
+
+    def __init__(self, encoding: Encoding, *into: Into) -> None:
+        object.__setattr__(self, "encoding", encoding)
+        object.__setattr__(self, "into", into)
+
+
+class Event(BaseModel):
+    """What every event has in common. Other properties of the JSON object are ignored.
+
+    A field that may be missing is declared `| None` with a default; one that is `| None` alone
+    must be there and may be null.
+    """
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", loc_by_alias=False, hide_input_in_errors=True
+    )
+
+    table: ClassVar[str]
+    """The table's name."""
+    sent_on: ClassVar[str]
+    """The column that takes the UTC day of SentTimestamp."""
+
+    def __repr_args__(self) -> list[tuple[str | None, object]]:
+        """Nothing: an event's fields are raw values, and a repr ends up in a log."""
+        return []
+
+
+class UserLogin(Event):
+    """A user logged in."""
+
+    table: ClassVar[str] = "user_logins"
+    sent_on: ClassVar[str] = "create_date"
+
+    user_id: Annotated[str, Stored(max_length=128)]
+    device_type: Annotated[str, Stored(max_length=32)]
+    ip: Annotated[str | None, Masked(ADDRESS, Into("masked_ip"))]
+    device_id: Annotated[str | None, Masked(IDENTIFIER, Into("masked_device_id"))]
+    locale: Annotated[str | None, Stored(max_length=32)]
+    app_version: Annotated[str, Stored(max_length=32, as_integer=version_number)]
+
+
+def table_of(model: type[Event]) -> Table:
+    """The table that a model declares, its columns in the order of the fields, the day last.
+
+    Raises:
+        SettingsError: the model leaves a field without a column, or names something twice.
+    """
+    columns = [
+        column
+        for name, field in model.model_fields.items()
+        for column in _columns(model, name, field)
+    ]
+    columns.append(Column(_declared(model, "sent_on"), (Kind.DATE,), required=True))
+    names = [column.name for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"{_path(model)}: two fields are stored in column {name}")
+        if not _NAME.fullmatch(name):
+            raise SettingsError(f"{_path(model)}: {name} is not a column's name ({_NAME.pattern})")
+    return Table(_declared(model, "table"), tuple(columns))
+
+
+def storage_of(model: type[Event], name: str) -> Stored | Masked:
+    """How the field `name` is stored; raises SettingsError unless it is said exactly once."""
+    metadata = model.model_fields[name].metadata
+    storages = [each for each in metadata if isinstance(each, Stored | Masked)]
+    if len(storages) != 1:
+        raise SettingsError(f"{_path(model)}.{name}: annotate it with one Stored or one Masked")
+    return storages[0]
+
+
+def masks_of(model: type[Event], key_ring: KeyRing) -> Mapping[str, Mask]:
+    """The mask of each masked column, by the column's name; optional ones are among them."""
+    return {
+        into.column: mask_for(
+            key_ring, f"{_declared(model, 'table')}.{into.column}", into.mode, storage.encoding
+        )
+        for name in model.model_fields
+        if isinstance(storage := storage_of(model, name), Masked)
+        for into in storage.into
+    }
+
+
+def load_model(path: str) -> type[Event]:
+    """The model that `module:Class` names.
+
+    Raises:
+        SettingsError: there is no such module or class, or it is not an Event that can be stored.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not module_name or not class_name.isidentifier():
+        raise SettingsError(f'event model {path}: write it as "module:Class"')
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise SettingsError(f"event model {path}: cannot import it: {error}") from error
+    model: object = getattr(module, class_name, None)
+    if not isinstance(model, type) or not issubclass(model, Event) or model is Event:
+        raise SettingsError(f"event model {path}: {module_name} has no Event of this name")
+    table_of(model)
+    return model
+
+
+def _columns(model: type[Event], name: str, field: FieldInfo) -> list[Column]:
+    annotation: object = field.annotation
+    types = set(get_args(annotation) or (annotation,))
+    required = NoneType not in types
+    types.discard(NoneType)
+    storage = storage_of(model, name)
+    if isinstance(storage, Masked):
+        if types != {str} or not storage.into:
+            raise SettingsError(f"{_path(model)}.{name}: Masked takes str and at least one Into")
+        return [
+            Column(
+                into.column,
+                (Kind.TEXT,),
+                MASKED_LENGTH,
+                required=required and into.mode is not Mode.DROP,
+                optional=into.optional,
+            )
+            for into in storage.into
+        ]
+    column = storage.column or name
+    if types == {int}:
+        return [Column(column, (Kind.INTEGER,), required=required)]
+    if types != {str} or storage.max_length is None:
+        raise SettingsError(f"{_path(model)}.{name}: Stored takes int, or str with a max_length")
+    kinds = (Kind.TEXT, Kind.INTEGER) if storage.as_integer else (Kind.TEXT,)
+    return [Column(column, kinds, storage.max_length, required=required)]
+
+
+def _declared(model: type[Event], attribute: str) -> str:
+    name: object = getattr(model, attribute, None)
+    if not isinstance(name, str) or not all(_NAME.fullmatch(part) for part in name.split(".")):
+        raise SettingsError(f"{_path(model)}: {attribute} is not declared, or is not a name")
+    return name
+
+
+def _path(model: type[Event]) -> str:
+    return f"{model.__module__}:{model.__name__}"
+
+
+def _refused(reason: Reason) -> PydanticCustomError:
+    return PydanticCustomError(reason.value, "refused")

@@ -1,0 +1,230 @@
+"""From a message to its row, or into quarantine: a pure function of the message and the key ring.
+
+Nothing here raises for what a message holds, and no error's text holds anything of it.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from consumer.errors import SettingsError, TokenError
+from consumer.events import Event, Masked, masks_of, storage_of, table_of
+from consumer.masking import BodySeal, KeyRing, Mask, Mode, is_utf8
+from consumer.messages import (
+    ColumnValue,
+    Message,
+    Outcome,
+    Quarantined,
+    Reason,
+    Row,
+    ValueRefusedError,
+)
+from consumer.tables import ColumnKinds, Kind
+
+# For a value of the wrong type pydantic builds Python objects to put into its error. Half a million
+# nested arrays in 1 MiB take it 260 ms, and the event loop stands still; these take 25.
+_MAX_CONTAINERS = 50_000
+
+_REASONS = {
+    "missing": Reason.MISSING_FIELD,
+    "json_invalid": Reason.NOT_JSON,
+    "model_type": Reason.NOT_AN_OBJECT,
+    # The body as such holds a lone surrogate, not as an escape of JSON.
+    "string_unicode": Reason.NOT_STORABLE,
+    "string_too_short": Reason.TOO_SHORT,
+    "string_too_long": Reason.TOO_LONG,
+    **{reason.value: reason for reason in Reason},
+}
+
+_Convert = Callable[[str], ColumnValue]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    reason: Reason
+    field_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a token stands for, and the column that it was made for."""
+
+    column: str
+    value: str = field(repr=False)
+
+
+class Transform:
+    """What becomes of a message. `kinds` are the columns' types as the database has them.
+
+    Rows carry the values of the columns in `kinds`, in the order of `table_of(model)`.
+
+    Raises:
+        SettingsError: when made, if `kinds` lacks a column or has it in a type that the model
+            does not allow.
+    """
+
+    def __init__(self, model: type[Event], kinds: ColumnKinds, key_ring: KeyRing) -> None:
+        self._parse = model.model_validate_json
+        self._fields = frozenset(model.model_fields)
+        self._required = sum(each.is_required() for each in model.model_fields.values())
+        _require_columns(model, kinds)
+        self._columns = tuple(_columns(model, kinds, key_ring))
+        self._seal = BodySeal(key_ring)
+
+    def __call__(self, message: Message) -> Outcome:
+        """A row, or the message sealed with the reason; never raises for what a body holds."""
+        try:
+            outcome = self._row(message)
+        except MemoryError:
+            raise  # not the message's fault
+        except Exception:  # noqa: BLE001 -- a defect in a model must not stop the queue; its text may hold values
+            outcome = _Fault(Reason.TRANSFORM_FAILED)
+        if isinstance(outcome, _Fault):
+            return self.quarantine(message, outcome.reason, outcome.field_name)
+        return outcome
+
+    def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
+        """Seal a message that cannot be a row."""
+        sealed = self._seal.seal(message.message_id, message.body)
+        return Quarantined(message, reason, field_name, self._seal.kid, sealed)
+
+    def _row(self, message: Message) -> "Row | _Fault":
+        event = self._event(message.body)
+        if isinstance(event, _Fault):
+            return event
+        values: list[ColumnValue] = []
+        for name, convert in self._columns:
+            value = getattr(event, name)
+            if convert is not None and value is not None:
+                try:
+                    value = convert(value)
+                except ValueRefusedError as error:
+                    return _Fault(error.reason, name)
+            values.append(value)
+        values.append(message.sent_day)
+        return Row(message, tuple(values))
+
+    def _event(self, body: str) -> "Event | _Fault":
+        if len(body) > _MAX_CONTAINERS and body.count("[") + body.count("{") > _MAX_CONTAINERS:
+            return _Fault(Reason.INVALID_VALUE)
+        try:
+            event = self._parse(body)
+        except ValidationError as error:
+            return self._fault(error, body)
+        if ("NaN" in body or "Infinity" in body) and not _is_json(body):
+            return _Fault(Reason.NOT_JSON)
+        return event
+
+    def _fault(self, error: ValidationError, body: str) -> _Fault:
+        # Without these three the list, like str(error), holds what the body holds.
+        faults = error.errors(include_input=False, include_context=False, include_url=False)
+        kinds = [fault["type"] for fault in faults]
+        if kinds == ["missing"] * self._required:
+            return _Fault(Reason.OTHER_EVENT)
+        reason = _reason(kinds[0])
+        if reason is Reason.NOT_JSON:
+            return self._lone_surrogate(body) or _Fault(reason)
+        name = next(iter(faults[0]["loc"]), None)
+        return _Fault(reason, name if isinstance(name, str) and name in self._fields else None)
+
+    def _lone_surrogate(self, body: str) -> _Fault | None:
+        r"""What of a body that pydantic does not parse is a lone surrogate (\ud800), if it is that.
+
+        JSON allows the escape (RFC 8259, section 8.2), PostgreSQL has no place for it.
+        """
+        if "\\ud" not in body.lower():
+            return None
+        try:
+            document: object = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        fields = document.items() if isinstance(document, dict) else ()
+        lone = (k for k, v in fields if k in self._fields and isinstance(v, str) and not is_utf8(v))
+        return _Fault(Reason.NOT_STORABLE, next(lone, None))
+
+
+def recover(model: type[Event], key_ring: KeyRing, token: str, column: str = "") -> Recovered:
+    """What a token stands for; without a `column` each that is masked with siv is tried.
+
+    Raises:
+        TokenError: the token is malformed, its key unknown, or it does not authenticate.
+        SettingsError: the model has no such masked column.
+    """
+    masks = masks_of(model, key_ring)
+    columns = [column] if column else _authenticated(model)
+    if not columns or not masks.keys() >= set(columns):
+        raise SettingsError(f"{model.__name__} has no masked column {column}".rstrip())
+    error = TokenError("")
+    for each in columns:
+        try:
+            return Recovered(each, masks[each].recover(token))
+        except TokenError as refused:
+            error = refused
+    raise error
+
+
+def unseal(key_ring: KeyRing, kid: str, message_id: str, sealed_body: bytes) -> str:
+    """The body of a quarantined message; raises TokenError if any of these belong to another."""
+    return BodySeal(key_ring).unseal(kid, message_id, sealed_body)
+
+
+def _require_columns(model: type[Event], kinds: ColumnKinds) -> None:
+    table = table_of(model)
+    for column in table.columns:
+        if column.name not in kinds and not column.optional:
+            raise SettingsError(f"table {table.name} has no column {column.name}")
+        if column.name in kinds and kinds[column.name] not in column.kinds:
+            allowed = " or ".join(column.kinds)
+            raise SettingsError(f"column {table.name}.{column.name} is not of type {allowed}")
+
+
+def _columns(
+    model: type[Event], kinds: ColumnKinds, key_ring: KeyRing
+) -> Iterator[tuple[str, _Convert | None]]:
+    """For each column of the row its field, and what is done to a value that is not null."""
+    masks = masks_of(model, key_ring)
+    for name in model.model_fields:
+        storage = storage_of(model, name)
+        if isinstance(storage, Masked):
+            for into in storage.into:
+                if into.column in kinds:
+                    yield name, _masking(storage, masks[into.column])
+        elif kinds[storage.column or name] is Kind.INTEGER:
+            yield name, storage.as_integer
+        else:
+            yield name, None
+
+
+def _masking(masked: Masked, mask: Mask) -> _Convert:
+    encode = masked.encoding.encode
+
+    def convert(text: str) -> str | None:
+        return mask(encode(text))
+
+    return convert
+
+
+def _authenticated(model: type[Event]) -> list[str]:
+    storages = (storage_of(model, name) for name in model.model_fields)
+    masked = (storage for storage in storages if isinstance(storage, Masked))
+    return [into.column for each in masked for into in each.into if into.mode is Mode.SIV]
+
+
+def _reason(kind: str) -> Reason:
+    """The reason for one of pydantic's error types, or for one of our own."""
+    known = _REASONS.get(kind)
+    if known is not None:
+        return known
+    return Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_VALUE
+
+
+def _is_json(body: str) -> bool:
+    """Whether a body that pydantic took is JSON also without NaN and Infinity (RFC 8259)."""
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
