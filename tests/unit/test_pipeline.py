@@ -401,6 +401,21 @@ def test_stopping_lets_an_open_poll_end_and_lands_what_it_brings() -> None:
     run_virtually(scenario())
 
 
+def test_messages_stay_hidden_until_the_drain_is_over() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, drain_seconds=60.0))
+        w.database.commit_seconds = 50.0
+        w.queue.send("a")
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight)
+            w.stop.set()
+            await asyncio.sleep(40.0)
+            assert w.queue.hidden == 1
+        assert w.queue.remaining == 0
+
+    run_virtually(scenario())
+
+
 def test_stopping_gives_back_what_cannot_be_committed_in_time() -> None:
     async def scenario() -> None:
         w = world()
