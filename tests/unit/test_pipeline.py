@@ -409,7 +409,7 @@ def test_messages_stay_hidden_until_the_drain_is_over() -> None:
         async with w.running():
             await until(lambda: w.pipeline.in_flight)
             w.stop.set()
-            await asyncio.sleep(40.0)
+            await asyncio.sleep(48.0)
             assert w.queue.hidden == 1
         assert w.queue.remaining == 0
 
