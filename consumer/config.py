@@ -172,7 +172,7 @@ class HttpSettings(_Section):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
-    header_timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 5
+    request_timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 5
 
 
 class LogSettings(_Section):

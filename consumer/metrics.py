@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from consumer import hooks
+from consumer import __version__, hooks
 from consumer.messages import Reason
 
 _BATCH_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -71,21 +71,22 @@ class _Ages(Collector):
 class Metrics:
     """All metrics, in a registry of their own.
 
-    `now` is the wall clock in seconds, which SentTimestamp is measured by.
+    `in_flight` tells at each scrape how many messages are held; `now` is the wall clock in
+    seconds, which SentTimestamp is measured by.
     """
 
-    def __init__(self, *, version: str, now: Callable[[], float]) -> None:
+    def __init__(self, *, in_flight: Callable[[], int], now: Callable[[], float]) -> None:
         self._now = now
         self._registry = registry = CollectorRegistry()
         self._count_messages(registry)
         self._pollers = Gauge("consumer_pollers", "Receives that may be open.", registry=registry)
-        self._in_flight = Gauge(
-            "consumer_messages_in_flight", "Messages held now.", registry=registry
+        Gauge("consumer_messages_in_flight", "Messages held now.", registry=registry).set_function(
+            in_flight
         )
         self._measure_commits(registry)
         self._count_failures(registry)
         Info("consumer_build", "The release that runs.", registry=registry).info(
-            {"version": version}
+            {"version": __version__}
         )
         ProcessCollector(registry=registry)
 
@@ -145,10 +146,6 @@ class Metrics:
             "consumer_batches_bisected", "Batches split to find refused rows.", registry=registry
         )
         self._queue_codes, self._sqlstates = _Codes(), _Codes()
-
-    def watch_in_flight(self, count: Callable[[], int]) -> None:
-        """Ask `count` at each scrape how many messages are held."""
-        self._in_flight.set_function(count)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type, in a format that `accept` asks for."""

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from consumer import hooks
+from consumer import __version__, hooks
 from consumer.messages import Reason
 from consumer.metrics import Metrics
 
@@ -18,7 +18,7 @@ NOW_SECONDS = 1_700_000_000.0
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(version="1.2.3", now=lambda: NOW_SECONDS)
+    return Metrics(in_flight=lambda: 0, now=lambda: NOW_SECONDS)
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -79,7 +79,7 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         "consumer_sent_to_commit_seconds_sum": 8,
         "consumer_sent_to_commit_seconds_bucket{1.0}": 8,
         "consumer_sent_to_commit_seconds_bucket{0.5}": 0,
-        "consumer_build_info{1.2.3}": 1,
+        f"consumer_build_info{{{__version__}}}": 1,
     }
     got = samples(metrics)
     assert {name: got.get(name) for name in expected} == expected
@@ -91,11 +91,10 @@ def test_every_reason_is_there_from_the_start(metrics: Metrics) -> None:
         assert got[f"consumer_messages_quarantined_total{{{reason}}}"] == 0
 
 
-def test_messages_in_flight_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
-    held = [3]
-    metrics.watch_in_flight(lambda: held[0])
+def test_messages_in_flight_are_asked_for_at_each_scrape() -> None:
+    held = iter((3, 4))
+    metrics = Metrics(in_flight=lambda: next(held), now=lambda: NOW_SECONDS)
     assert samples(metrics)["consumer_messages_in_flight"] == 3
-    held[0] = 4
     assert samples(metrics)["consumer_messages_in_flight"] == 4
 
 
@@ -148,6 +147,6 @@ def test_process_metrics_are_there(metrics: Metrics) -> None:
 
 
 def test_two_sets_of_metrics_do_not_meet(metrics: Metrics) -> None:
-    other = Metrics(version="1.2.3", now=lambda: NOW_SECONDS)
+    other = Metrics(in_flight=lambda: 0, now=lambda: NOW_SECONDS)
     other.listen(hooks.Deleted(5))
     assert samples(metrics)["consumer_messages_deleted_total"] == 0
