@@ -128,8 +128,8 @@ class PostgresSettings(_Section):
 class RetrySettings(_Section):
     """The pauses before what failed is tried again."""
 
-    min_pause_ms: Annotated[int, Field(ge=10, le=60_000)] = 100
-    max_pause_seconds: Annotated[int, Field(ge=1, le=900)] = 10
+    min_pause_ms: Annotated[int, Field(ge=10, le=60_000)] = 200
+    max_pause_seconds: Annotated[int, Field(ge=1, le=900)] = 3
 
     @model_validator(mode="after")
     def _pauses_grow(self) -> Self:

@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
-
 from consumer import hooks
 from consumer.backoff import Backoff
 from consumer.config import Settings, read_key_ring, require_dsn, require_queue_url
@@ -137,10 +135,8 @@ class _Service:
         if until_empty:
             self._wait_seconds = min(self._wait_seconds, _DRAIN_WAIT_SECONDS)
         self._pipeline: Pipeline | None = None
-        registry = CollectorRegistry()
-        self._health = Health(clock, self._is_stuck)
-        self._metrics = Metrics(registry, in_flight=self._in_flight)
-        self._registry = registry
+        self._health = Health(self._poll_is_overdue)
+        self._metrics = Metrics(in_flight=self._in_flight, now=time.time)
         self._emit = hooks.to_all(
             self.totals.listen,
             self._metrics.listen,
@@ -163,7 +159,10 @@ class _Service:
         server = server_of(settings)
         address = queue_address_of(settings, self._wait_seconds)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve_http(settings.http, self._health, self._registry))
+            port = await stack.enter_async_context(
+                serve_http(settings.http, self._health, self._metrics.render)
+            )
+            self._logger.info("listening", host=settings.http.host, port=port)
             kinds = await self._once_reachable(stop, lambda: _prepare(server, table, ring))
             if kinds is None:
                 return
@@ -212,10 +211,14 @@ class _Service:
                 raise
             except QueueError as error:
                 pause = backoff.pause_seconds()
-                self._emit(hooks.QueueFailed(error.operation, error.code, False, pause))
+                self._emit(
+                    hooks.QueueFailed(
+                        error.operation, error.code, refused=False, pause_seconds=pause
+                    )
+                )
             except DatabaseError as error:
                 pause = backoff.pause_seconds()
-                self._emit(hooks.WriteFailed(0, error.sqlstate, False, pause))
+                self._emit(hooks.WriteFailed(0, error.sqlstate, refused=False, pause_seconds=pause))
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
@@ -248,7 +251,7 @@ class _Service:
     def _in_flight(self) -> int:
         return self._pipeline.in_flight if self._pipeline else 0
 
-    def _is_stuck(self) -> bool:
+    def _poll_is_overdue(self) -> bool:
         allowed = self._wait_seconds + self._settings.sqs.call_timeout_seconds + _WATCHDOG_SECONDS
         return self._pipeline is not None and self._pipeline.longest_poll_seconds() > allowed
 
