@@ -14,7 +14,7 @@ from asyncpg.connect_utils import SessionAttribute
 from consumer.errors import DatabaseRefusedError
 from consumer.postgres.failures import FAILURES, is_data, is_link_lost, translate
 
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
 # The server is the first to give a statement up, so that a slow one does not look like a dead link.
 _SERVER_SHARE = 0.9
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -88,7 +88,7 @@ def _keep_alive(connection: asyncpg.Connection) -> None:
 
 
 async def close(connection: asyncpg.Connection) -> None:
-    """Say goodbye to a healthy connection, for two seconds at most."""
+    """Say goodbye to a healthy connection, for a second at most."""
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await connection.close()

@@ -20,16 +20,18 @@ _DATA = ("22", "23")
 _REFUSED = ("28", "3D", "3F", "42")
 _LINK_LOST = ("08", "25006", "57P")
 
+_POOLED = "behind PgBouncer's transaction mode set statement_cache_size to 0"
 # By SQLSTATE, or else by its class.
 _ADVICE = {
+    "08P01": _POOLED,
     "25006": "the server is read-only, as after a failover",
-    "26000": "behind PgBouncer's transaction mode set statement_cache_size to 0",
+    "26000": _POOLED,
     "28": "check the user and the password in the DSN, and pg_hba.conf",
     "3D": "the DSN names a database that does not exist",
     "3F": "a schema is missing: run `consumer migrate`",
     "42": "a table, column or right is missing: run `consumer check`",
     "42501": "this role lacks a right: run `consumer check`",
-    "42P05": "behind PgBouncer's transaction mode set statement_cache_size to 0",
+    "42P05": _POOLED,
     "53300": "the server has no connection left",
 }
 

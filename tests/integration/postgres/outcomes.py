@@ -4,10 +4,11 @@ import uuid
 from dataclasses import replace
 from datetime import date
 
+from consumer.events import UserLogin, table_of
 from consumer.messages import ColumnValue, Message, Quarantined, Reason, Row
 from consumer.tables import ColumnKinds, Kind
-from tests.databases import USER_LOGINS
 
+USER_LOGINS = table_of(UserLogin)
 KINDS: ColumnKinds = {column.name: column.kinds[0] for column in USER_LOGINS.columns}
 INTEGER_KINDS: ColumnKinds = {**KINDS, "app_version": Kind.INTEGER}
 SENT_MS = 1_700_000_000_000

@@ -11,8 +11,7 @@ import pytest
 
 from consumer.errors import DatabaseRefusedError
 from consumer.postgres import PostgresSink, Server, connected, copy_out
-from tests.databases import USER_LOGINS
-from tests.integration.postgres.outcomes import KINDS, row
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, row
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

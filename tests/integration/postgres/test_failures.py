@@ -12,8 +12,8 @@ import pytest
 from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
 from consumer.messages import ColumnValue, Written
 from consumer.postgres import PostgresSink, Server, connect, connected
-from tests.databases import USER_LOGINS, Databases
-from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, again, row
+from tests.databases import Databases
+from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, again, row
 from tests.waiting import eventually
 
 SECRET = "199.172.111.135"

@@ -11,8 +11,7 @@ from consumer.errors import DatabaseRefusedError
 from consumer.messages import Written
 from consumer.postgres import PostgresSink, Server, connected, inspect, inspect_table, migrate
 from consumer.tables import Column, Kind, Table
-from tests.databases import USER_LOGINS
-from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, quarantined, row
+from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, quarantined, row
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from consumer.errors import DataRejectedError
 from consumer.messages import Outcome, Reason, Row, Written
 from consumer.postgres import PostgresSink, Server, connected
 from consumer.tables import Column, Kind, Table
-from tests.databases import USER_LOGINS
 from tests.integration.postgres.outcomes import (
     INTEGER_KINDS,
     KINDS,
     SENT_MS,
+    USER_LOGINS,
     again,
     quarantined,
     row,

@@ -11,8 +11,7 @@ from consumer.errors import DatabaseError
 from consumer.messages import LEDGER_SLOTS, Row
 from consumer.postgres import PostgresSink, Server, connected, database_day, truncate_idle_slots
 from consumer.postgres.upkeep import live_slots
-from tests.databases import USER_LOGINS
-from tests.integration.postgres.outcomes import KINDS, message, row
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message, row
 
 FIRST_DAY = date(2024, 2, 10)
 

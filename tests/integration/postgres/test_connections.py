@@ -1,0 +1,167 @@
+"""How connections are kept, counted, aged and given up."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import uvloop
+
+from consumer.embedded.postgres import PostgresServer
+from consumer.errors import DatabaseError, DatabaseRefusedError
+from consumer.messages import Written
+from consumer.postgres import Connections, PostgresSink, Server, connect, connected
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, row
+from tests.integration.postgres.relay import Relay
+
+
+@pytest.fixture
+async def relay(database: str) -> AsyncIterator[Relay]:
+    async with Relay(database).running() as relay:
+        yield relay
+
+
+@pytest.fixture
+def impatient(relay: Relay) -> Server:
+    return Server(
+        relay.dsn, max_connections=2, connect_timeout_seconds=0.7, statement_timeout_seconds=0.7
+    )
+
+
+async def test_a_server_that_goes_silent_holds_up_neither_write_nor_close(
+    relay: Relay, impatient: Server
+) -> None:
+    batch = [row(), row()]
+    started = time.monotonic()
+    async with PostgresSink(impatient, USER_LOGINS, KINDS) as sink:
+        await sink.write([row()])
+        relay.go_silent()
+        with pytest.raises(DatabaseError, match="TimeoutError") as caught:
+            await sink.write(batch)
+        assert not isinstance(caught.value, DatabaseRefusedError)
+        with pytest.raises(DatabaseError, match="TimeoutError"):
+            await sink.write(batch)
+        relay.speak()
+        counts = await sink.write(batch)
+        assert counts.rows + counts.duplicates == 2
+        relay.go_silent()
+    assert time.monotonic() - started < 5
+
+
+async def test_a_commit_whose_answer_was_lost_is_a_duplicate_when_written_again(
+    relay: Relay, impatient: Server, database: str
+) -> None:
+    batch = [row(), row()]
+    async with (
+        PostgresSink(impatient, USER_LOGINS, KINDS) as sink,
+        connected(Server(database)) as reader,
+    ):
+        await sink.write([row()])
+        relay.swallow_answers()
+        with pytest.raises(DatabaseError):
+            await sink.write(batch)
+        assert await reader.fetchval("SELECT count(*) FROM user_logins") == 3
+        relay.speak()
+        assert await sink.write([again(outcome) for outcome in batch]) == Written(0, {}, 2)
+
+
+async def test_a_silent_server_makes_the_other_idle_connections_suspect_too(
+    relay: Relay, impatient: Server
+) -> None:
+    async with Connections(impatient) as connections:
+        async with connections.lease() as one, connections.lease() as other:
+            assert one is not other
+        relay.go_silent()
+        with pytest.raises(TimeoutError):
+            async with connections.lease() as last:
+                await last.execute("SELECT 1")
+        assert one.is_closed()
+        assert other.is_closed()
+
+
+async def test_a_connection_in_use_while_others_are_expired_is_not_kept(database: str) -> None:
+    async with Connections(Server(database)) as connections:
+        async with connections.lease() as busy:
+            with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+                async with connections.lease():
+                    raise asyncpg.ConnectionDoesNotExistError
+            assert await busy.fetchval("SELECT 1") == 1
+        assert busy.is_closed()
+
+
+async def test_one_connection_serves_writes_that_follow_each_other(relay: Relay) -> None:
+    async with PostgresSink(Server(relay.dsn), USER_LOGINS, KINDS) as sink:
+        for _ in range(5):
+            await sink.write([row()])
+    assert relay.accepted == 1
+
+
+async def test_there_are_never_more_connections_than_allowed(relay: Relay) -> None:
+    server = Server(relay.dsn, max_connections=2)
+    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+        await asyncio.gather(*(sink.write([row()]) for _ in range(20)))
+    assert relay.accepted == 2
+
+
+async def test_a_connection_is_replaced_at_its_maximum_age(database: str) -> None:
+    now = 0.0
+    server = Server(database, max_connection_age_seconds=60)
+    async with Connections(server, clock=lambda: now) as connections:
+        async with connections.lease() as first:
+            pass
+        now = 59.0
+        async with connections.lease() as same:
+            assert same is first
+        now = 60.0
+        async with connections.lease() as second:
+            assert first.is_closed()
+            now = 130.0
+        assert second.is_closed()
+
+
+async def test_a_failing_connect_gives_its_place_back(relay: Relay, impatient: Server) -> None:
+    relay.go_silent()
+    async with Connections(impatient) as connections:
+        for _ in range(impatient.max_connections + 1):
+            with pytest.raises(DatabaseError):
+                async with connections.lease():
+                    raise AssertionError
+        relay.speak()
+        async with connections.lease() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
+    database: str,
+) -> None:
+    server = Server(database, statement_timeout_seconds=10, application_name="login-consumer-7")
+    async with Connections(server) as connections, connections.lease() as connection:
+        assert await connection.fetchval("SHOW application_name") == "login-consumer-7"
+        assert await connection.fetchval("SHOW statement_timeout") == "9s"
+    async with connected(server) as connection:
+        assert await connection.fetchval("SHOW statement_timeout") == "0"
+
+
+async def keepalive(dsn: str) -> int:
+    connection = await connect(Server(dsn))
+    link = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined] # no public way
+    enabled = link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    await connection.close()
+    assert isinstance(enabled, int)
+    return enabled
+
+
+def test_keepalive_is_on_under_asyncio_and_uvloop(postgres_server: PostgresServer) -> None:
+    assert asyncio.run(keepalive(postgres_server.dsn()))
+    assert uvloop.run(keepalive(postgres_server.dsn()))
+
+
+async def test_closing_ends_the_idle_connections(database: str) -> None:
+    connections = Connections(Server(database))
+    async with connections.lease() as one, connections.lease() as other:
+        pass
+    await connections.close()
+    assert one.is_closed()
+    assert other.is_closed()

@@ -1,0 +1,111 @@
+"""Through PgBouncer's transaction mode, where a session changes its server at every commit."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumer.errors import DatabaseError
+from consumer.messages import Outcome, Written
+from consumer.postgres import (
+    PostgresSink,
+    Server,
+    connected,
+    guard_keys,
+    inspect_table,
+    migrate,
+    truncate_idle_slots,
+)
+from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, quarantined, row
+from tests.waiting import eventually
+
+_NOBODY = 65534
+PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that nobody may enter, unlike pytest's: PgBouncer does not run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+async def pooled(database: str, folder: Path, unused_tcp_port: int) -> AsyncIterator[Server]:
+    """The database behind a PgBouncer with two server connections in transaction mode."""
+    target = urlsplit(database)
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        "[databases]\n"
+        f"* = host=127.0.0.1 port={target.port} user={target.username}\n"
+        "[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {unused_tcp_port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
+    )
+    is_root = os.geteuid() == 0
+    assert PGBOUNCER is not None
+    process = subprocess.Popen(  # noqa: S603, ASYNC220 - a program of ours; returns at once
+        [PGBOUNCER, "-q", settings],
+        user=_NOBODY if is_root else None,
+        group=_NOBODY if is_root else None,
+        extra_groups=[] if is_root else None,
+    )
+    dsn = target._replace(netloc=f"{target.username}@127.0.0.1:{unused_tcp_port}").geturl()
+    server = Server(dsn, statement_cache_size=0, max_connections=6)
+    try:
+        await eventually(lambda: _answers(server))
+        yield server
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _answers(server: Server) -> bool:
+    try:
+        async with connected(server) as connection:
+            return bool(await connection.fetchval("SELECT true"))
+    except DatabaseError:
+        return False
+
+
+async def test_more_writers_than_server_connections_write_each_message_once(
+    pooled: Server, database: str
+) -> None:
+    batches: list[list[Outcome]] = [[row(), row(), quarantined()] for _ in range(60)]
+    async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink:
+        counts = await asyncio.gather(*(sink.write(batch) for batch in [*batches, *batches]))
+    assert sum(count.rows for count in counts) == 120
+    assert sum(count.duplicates for count in counts) == 180
+    async with connected(Server(database)) as reader:
+        assert await reader.fetchval("SELECT count(*) FROM user_logins") == 120
+        assert await reader.fetchval("SELECT count(*) FROM consumer.quarantine") == 60
+
+
+async def test_a_forgotten_setting_is_named(pooled: Server) -> None:
+    forgotten = replace(pooled, statement_cache_size=100)
+    async with PostgresSink(forgotten, USER_LOGINS, KINDS) as sink:
+        with pytest.raises(DatabaseError, match="set statement_cache_size to 0"):
+            await sink.write([row()])
+
+
+async def test_commands_work_through_it_too(pooled: Server) -> None:
+    async with connected(pooled) as connection:
+        assert await migrate(connection, USER_LOGINS) == ()
+        assert await inspect_table(connection, USER_LOGINS) == KINDS
+        await guard_keys(connection, {"k1": b"check"})
+    message = row().message
+    assert message.sent_ms == SENT_MS
+    async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink, connected(pooled) as connection:
+        assert await sink.write([row()]) == Written(1, {}, 0)
+        assert await truncate_idle_slots(connection, message.sent_day) == ()
