@@ -86,14 +86,8 @@ class PostgresSink:
     `server.max_connections` allows, further ones wait.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        table: Table,
-        kinds: ColumnKinds,
-        connections: Connections | None = None,
-    ) -> None:
-        self._connections = connections or Connections(server)
+    def __init__(self, server: Server, table: Table, kinds: ColumnKinds) -> None:
+        self._connections = Connections(server)
         self._statement = write_statement(table, kinds)
         self._event = table.name
         self._columns = len(columns_present(table, kinds))
