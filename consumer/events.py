@@ -169,6 +169,14 @@ def table_of(model: type[Event]) -> Table:
     return Table(_declared(model, "table"), tuple(columns))
 
 
+def json_name(model: type[Event], name: str) -> str:
+    """The property of the JSON object that fills the field `name`: its own name, or its alias."""
+    alias = model.model_fields[name].validation_alias
+    if alias is not None and not isinstance(alias, str):
+        raise SettingsError(f"{_path(model)}.{name}: only a plain text can be its alias")
+    return alias or name
+
+
 def storage_of(model: type[Event], name: str) -> Stored | Masked:
     """How the field `name` is stored; raises SettingsError unless it is said exactly once."""
     metadata = model.model_fields[name].metadata

@@ -4,6 +4,7 @@ Nothing here raises for what a message holds, and no error's text holds anything
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from consumer.errors import SettingsError, TokenError
-from consumer.events import Event, Masked, masks_of, storage_of, table_of
+from consumer.events import Event, Masked, json_name, masks_of, storage_of, table_of
 from consumer.masking import BodySeal, KeyRing, Mask, Mode, is_utf8
 from consumer.messages import (
     ColumnValue,
@@ -24,9 +25,13 @@ from consumer.messages import (
 )
 from consumer.tables import ColumnKinds, Kind
 
-# For a value of the wrong type pydantic builds Python objects to put into its error. Half a million
-# nested arrays in 1 MiB take it 260 ms, and the event loop stands still; these take 25.
+# An error of pydantic's holds its input as Python objects, one copy for each error: a body of 1 MiB
+# took it 400 ms, and the event loop stood still. Larger bodies lose first what the model ignores.
+_SMALL_BODY_CHARACTERS = 4096
+# Half a million nested arrays in 1 MiB still take a parser 190 ms; so many take 20.
 _MAX_CONTAINERS = 50_000
+# In JSON only NaN and Infinity have these letters outside of strings.
+_NO_NAN = re.compile(r'(?:[^"NI]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+')
 
 _REASONS = {
     "missing": Reason.MISSING_FIELD,
@@ -68,7 +73,7 @@ class Transform:
 
     def __init__(self, model: type[Event], kinds: ColumnKinds, key_ring: KeyRing) -> None:
         self._parse = model.model_validate_json
-        self._fields = frozenset(model.model_fields)
+        self._json_names = {name: json_name(model, name) for name in model.model_fields}
         self._required = sum(each.is_required() for each in model.model_fields.values())
         _require_columns(model, kinds)
         self._columns = tuple(_columns(model, kinds, key_ring))
@@ -107,16 +112,32 @@ class Transform:
         values.append(message.sent_day)
         return Row(message, tuple(values))
 
-    def _event(self, body: str) -> "Event | _Fault":
-        if len(body) > _MAX_CONTAINERS and body.count("[") + body.count("{") > _MAX_CONTAINERS:
-            return _Fault(Reason.INVALID_VALUE)
+    def _event(self, body: str) -> Event | _Fault:
+        reduced = body if len(body) <= _SMALL_BODY_CHARACTERS else self._reduced(body)
+        if isinstance(reduced, _Fault):
+            return reduced
         try:
-            event = self._parse(body)
+            event = self._parse(reduced)
         except ValidationError as error:
             return self._fault(error, body)
-        if ("NaN" in body or "Infinity" in body) and not _is_json(body):
+        if ("NaN" in reduced or "Infinity" in reduced) and not _NO_NAN.fullmatch(reduced):
             return _Fault(Reason.NOT_JSON)
         return event
+
+    def _reduced(self, body: str) -> str | _Fault:
+        """A large body with the model's own properties alone, and nothing inside of these."""
+        if body.count("[") + body.count("{") > _MAX_CONTAINERS:
+            return _Fault(Reason.INVALID_VALUE)
+        if not is_utf8(body):
+            return _Fault(Reason.NOT_STORABLE)
+        try:
+            document: object = from_json(body, allow_inf_nan=False)
+        except ValueError:
+            return self._unparsed(body)
+        if not isinstance(document, dict):
+            return _Fault(Reason.NOT_AN_OBJECT)
+        ours = {name: document[name] for name in self._json_names.values() if name in document}
+        return json.dumps({k: [] if isinstance(v, list | dict) else v for k, v in ours.items()})
 
     def _fault(self, error: ValidationError, body: str) -> _Fault:
         # Without these three the list, like str(error), holds what the body holds.
@@ -126,23 +147,24 @@ class Transform:
             return _Fault(Reason.OTHER_EVENT)
         reason = _reason(kinds[0])
         if reason is Reason.NOT_JSON:
-            return self._lone_surrogate(body) or _Fault(reason)
+            return self._unparsed(body)
         name = next(iter(faults[0]["loc"]), None)
-        return _Fault(reason, name if isinstance(name, str) and name in self._fields else None)
+        return _Fault(reason, name if isinstance(name, str) and name in self._json_names else None)
 
-    def _lone_surrogate(self, body: str) -> _Fault | None:
-        r"""What of a body that pydantic does not parse is a lone surrogate (\ud800), if it is that.
+    def _unparsed(self, body: str) -> _Fault:
+        r"""Why pydantic did not parse a body: it is not JSON, or it escapes a lone surrogate.
 
-        JSON allows the escape (RFC 8259, section 8.2), PostgreSQL has no place for it.
+        JSON allows \ud800 alone (RFC 8259, section 8.2); PostgreSQL has no place for it.
         """
         if "\\ud" not in body.lower():
-            return None
+            return _Fault(Reason.NOT_JSON)
         try:
             document: object = json.loads(body)
         except (ValueError, RecursionError):
-            return None
-        fields = document.items() if isinstance(document, dict) else ()
-        lone = (k for k, v in fields if k in self._fields and isinstance(v, str) and not is_utf8(v))
+            return _Fault(Reason.NOT_JSON)
+        fields = document if isinstance(document, dict) else {}
+        texts = ((name, fields.get(json_name)) for name, json_name in self._json_names.items())
+        lone = (name for name, text in texts if isinstance(text, str) and not is_utf8(text))
         return _Fault(Reason.NOT_STORABLE, next(lone, None))
 
 
@@ -219,12 +241,3 @@ def _reason(kind: str) -> Reason:
     if known is not None:
         return known
     return Reason.WRONG_TYPE if kind.endswith("_type") else Reason.INVALID_VALUE
-
-
-def _is_json(body: str) -> bool:
-    """Whether a body that pydantic took is JSON also without NaN and Infinity (RFC 8259)."""
-    try:
-        from_json(body, allow_inf_nan=False)
-    except ValueError:
-        return False
-    return True
