@@ -9,81 +9,24 @@ receiving, and never the deleting or the heartbeat.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from consumer import hooks
 from consumer.backoff import Backoff
 from consumer.batching import Batcher
-from consumer.errors import (
-    DatabaseError,
-    DatabaseRefusedError,
-    DataRejectedError,
-    QueueError,
-    QueueRefusedError,
-)
+from consumer.calls import Tries, answer_of
+from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError, QueueError
 from consumer.inflight import InFlight
-from consumer.messages import Message, Outcome, Quarantined, Reason, Row, Written
+from consumer.messages import Message, Outcome, Reason, Row, Written
+from consumer.ports import MESSAGES_A_CALL, Sink, Source, Transform
+from consumer.visibility import Visibility
 
-# SQS takes and gives at most ten messages a call (Amazon SQS message quotas).
-MESSAGES_A_CALL = 10
 # A receive of fewer messages shows that there are more pollers than the queue can feed.
 _SPARSE_RECEIVE = 5
-# Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
-_EXTENDERS = 4
 # Bodies decoded in one go: bounds how long the event loop stands still.
 _BYTES_A_SLICE = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A message that a batch call did not act on.
-
-    `final`: the receipt handle is void, so trying again is of no use and the message will come
-    again; otherwise the fault is the queue's and the call may be repeated.
-    """
-
-    message: Message
-    code: str
-    final: bool
-
-
-class Source(Protocol):
-    """A queue. Each call ends by its own deadline and raises QueueError if it failed as a whole."""
-
-    async def receive(self) -> Sequence[Message]:
-        """Long-poll once for up to ten messages."""
-
-    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
-        """Delete up to ten messages; return those that were not."""
-
-    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
-        """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
-
-
-class Sink(Protocol):
-    """A database."""
-
-    async def write(self, batch: Sequence[Outcome]) -> Written:
-        """Commit a batch, each message once however often it is written.
-
-        Raises:
-            DataRejectedError: a row's data was refused; nothing of the batch was committed.
-            DatabaseRefusedError: someone has to act first; nothing was committed.
-            DatabaseError: the batch may or may not be committed and is to be written again.
-        """
-
-
-class Transform(Protocol):
-    """What becomes of a message, as a pure function."""
-
-    def __call__(self, message: Message) -> Outcome:
-        """Validate and mask a message."""
-
-    def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
-        """Seal a message that cannot be a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,39 +45,6 @@ class Limits:
     min_pause_seconds: float
     max_pause_seconds: float
     drain_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """How a batch call ended: acted on, handle void, to be tried again, and the error if any."""
-
-    done: Sequence[Message]
-    void: Sequence[Message]
-    left: Sequence[Message]
-    error: QueueError | None
-
-
-async def _answer(
-    operation: str, call: Awaitable[Sequence[Refused]], messages: Sequence[Message]
-) -> _Answer:
-    try:
-        refused = {each.message.message_id: each for each in await call}
-    except QueueError as error:
-        return _Answer((), (), messages, error)
-    if not refused:
-        return _Answer(messages, (), (), None)
-    done = [m for m in messages if m.message_id not in refused]
-    void = [each.message for each in refused.values() if each.final]
-    left = [each for each in refused.values() if not each.final]
-    failure = QueueError(operation, left[0].code) if left else None
-    return _Answer(done, void, [each.message for each in left], failure)
-
-
-def _in_tens(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    return (
-        messages[start : start + MESSAGES_A_CALL]
-        for start in range(0, len(messages), MESSAGES_A_CALL)
-    )
 
 
 class Pipeline:
@@ -174,9 +84,16 @@ class Pipeline:
         self._pollers = 0
         self._deleters = 0
         self._open_polls: dict[object, float] = {}
-        self._receive_backoff = self._backoff()
-        self._delete_backoff = self._backoff()
-        self._extend_backoff = self._backoff()
+        self._receives = self._tries("ReceiveMessage")
+        self._deletes = self._tries("DeleteMessageBatch")
+        self._visibility = Visibility(
+            source=source,
+            in_flight=self._in_flight,
+            visibility_seconds=limits.visibility_seconds,
+            tries=self._tries("ChangeMessageVisibilityBatch"),
+            emit=emit,
+            clock=clock,
+        )
         self._arrived = asyncio.Event()  # set by pollers, awaited by writers
         self._committed = asyncio.Event()  # set by writers, awaited by deleters
         self._released = asyncio.Event()  # set by deleters, awaited by pollers and the drain
@@ -200,7 +117,7 @@ class Pipeline:
         The heartbeat ends last, for until then something is held.
         """
         async with asyncio.TaskGroup() as tasks:
-            heartbeat = tasks.create_task(self._heartbeat())
+            heartbeat = tasks.create_task(self._visibility.heartbeat())
             landing = tasks.create_task(self._write_and_delete())
             async with asyncio.TaskGroup() as polls:
                 self._add_poller(polls, stop)
@@ -210,11 +127,16 @@ class Pipeline:
             await self._drained()
             landing.cancel()
             await asyncio.wait([landing])
-            given_back = await self._give_back()
+            given_back = await self._visibility.give_back()
             heartbeat.cancel()
         self._emit(hooks.Stopped(given_back))
 
-    # Receive.
+    async def _drained(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_seconds):
+                while self._in_flight:
+                    self._released.clear()
+                    await self._released.wait()
 
     def _add_poller(self, polls: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         self._pollers += 1
@@ -250,13 +172,13 @@ class Pipeline:
         try:
             messages = await self._long_poll(started)
         except QueueError as error:
-            pause_seconds = self._pause_after(error, self._receive_backoff)
+            pause_seconds = self._receives.failed(error)
             if self._pollers == 1:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_seconds):
                         await stop.wait()
             return ()
-        self._works("ReceiveMessage", self._receive_backoff)
+        self._receives.worked()
         await self._hold(messages, started)
         return messages
 
@@ -287,8 +209,6 @@ class Pipeline:
                 await asyncio.sleep(0)
             self._batcher.add(self._transform(message), now)
             self._arrived.set()
-
-    # Commit.
 
     async def _write_and_delete(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -361,8 +281,6 @@ class Pipeline:
             hooks.Committed(written.rows, written.quarantined, written.duplicates, seconds, sent_ms)
         )
 
-    # Delete.
-
     def _add_deleter(self, deletes: asyncio.TaskGroup) -> None:
         self._deleters += 1
         deletes.create_task(self._delete(deletes))
@@ -376,7 +294,7 @@ class Pipeline:
         """
         while True:
             batch = await self._next_deletes()
-            more = len(self._deletable) >= MESSAGES_A_CALL and not self._delete_backoff.failing
+            more = len(self._deletable) >= MESSAGES_A_CALL and not self._deletes.failing
             if more and self._deleters < self._limits.max_deleters:
                 self._add_deleter(deletes)
             worked = await self._delete_batch(batch)
@@ -393,7 +311,7 @@ class Pipeline:
         return self._in_flight.newest([self._deletable.popleft() for _ in range(count)])
 
     async def _delete_batch(self, batch: Sequence[Message]) -> bool:
-        answer = await _answer("DeleteMessageBatch", self._source.delete(batch), batch)
+        answer = await answer_of(self._deletes.operation, self._source.delete(batch), batch)
         # A message that came again while its delete was under way needs one with the new handle.
         again = [message for message in answer.done if not self._in_flight.release(message)]
         self._deletable.extend((*answer.left, *self._in_flight.newest(again)))
@@ -405,89 +323,16 @@ class Pipeline:
             self._emit(hooks.Lapsed(len(answer.void)))
         self._released.set()
         if answer.error is None:
-            self._works("DeleteMessageBatch", self._delete_backoff)
+            self._deletes.worked()
             return True
-        pause_seconds = self._pause_after(answer.error, self._delete_backoff)
+        pause_seconds = self._deletes.failed(answer.error)
         if self._deleters == 1:
             await asyncio.sleep(pause_seconds)
         return False
 
-    # Keep hidden, or give back.
-
-    async def _heartbeat(self) -> None:
-        """Extend each message when half of its time is over, ten a call."""
-        idle_seconds = self._limits.visibility_seconds / 2
-        slack_seconds = self._limits.visibility_seconds / 8
-        while True:
-            now = self._clock()
-            due_at = self._in_flight.next_extension()
-            await asyncio.sleep(idle_seconds if due_at is None else max(0.0, due_at - now))
-            batches = _in_tens(self._in_flight.due(self._clock() + slack_seconds))
-            extenders = 1 if self._extend_backoff.failing else _EXTENDERS
-            async with asyncio.TaskGroup() as calls:
-                extending = [calls.create_task(self._extend(batches)) for _ in range(extenders)]
-            error = next((e for e in (task.result() for task in extending) if e), None)
-            if error is not None:
-                await asyncio.sleep(self._pause_after(error, self._extend_backoff))
-
-    async def _extend(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
-        """Extend batch after batch; return the error that ended it early."""
-        seconds = self._limits.visibility_seconds
-        for batch in batches:
-            now = self._clock()
-            call = self._source.extend(batch, seconds)
-            answer = await _answer("ChangeMessageVisibilityBatch", call, batch)
-            for message in answer.done:
-                self._in_flight.extended(message, now)
-            lapsed = sum(self._in_flight.lapsed(message) for message in answer.void)
-            if answer.done:
-                self._emit(hooks.Extended(len(answer.done)))
-            if lapsed:
-                self._emit(hooks.Lapsed(lapsed))
-            if answer.error is not None:
-                return answer.error
-            self._works("ChangeMessageVisibilityBatch", self._extend_backoff)
-        return None
-
-    async def _drained(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.drain_seconds):
-                while self._in_flight:
-                    self._released.clear()
-                    await self._released.wait()
-
-    async def _give_back(self) -> int:
-        """Show to other consumers at once what is still held; return how many messages."""
-        batches = _in_tens(self._in_flight.everything())
-        async with asyncio.TaskGroup() as calls:
-            showing = [calls.create_task(self._show(batches)) for _ in range(_EXTENDERS)]
-        return sum(task.result() for task in showing)
-
-    async def _show(self, batches: Iterator[Sequence[Message]]) -> int:
-        shown = 0
-        for batch in batches:
-            call = self._source.extend(batch, 0)
-            answer = await _answer("ChangeMessageVisibilityBatch", call, batch)
-            shown += len(answer.done)
-            if answer.done:
-                self._emit(hooks.GivenBack(len(answer.done)))
-            if answer.error is not None:
-                self._pause_after(answer.error, self._extend_backoff)
-        return shown
-
-    # Back off.
+    def _tries(self, operation: str) -> Tries:
+        return Tries(operation, self._backoff(), self._emit)
 
     def _backoff(self) -> Backoff:
         limits = self._limits
         return Backoff(limits.min_pause_seconds, limits.max_pause_seconds, self._uniform)
-
-    def _pause_after(self, error: QueueError, backoff: Backoff) -> float:
-        refused = isinstance(error, QueueRefusedError)
-        pause_seconds = backoff.pause_seconds(refused=refused)
-        self._emit(hooks.QueueFailed(error.operation, error.code, refused, pause_seconds))
-        return pause_seconds
-
-    def _works(self, operation: str, backoff: Backoff) -> None:
-        if backoff.failing:
-            backoff.succeeded()
-            self._emit(hooks.QueueRecovered(operation))

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from consumer.errors import QueueRefusedError
 from consumer.messages import Message
-from consumer.pipeline import MESSAGES_A_CALL, Refused
+from consumer.ports import MESSAGES_A_CALL, Refused
 from consumer.sqs.answers import (
     Answer,
     Entry,

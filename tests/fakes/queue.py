@@ -7,7 +7,7 @@ from uuid import UUID
 
 from consumer.errors import QueueError
 from consumer.messages import Message
-from consumer.pipeline import MESSAGES_A_CALL, Refused
+from consumer.ports import MESSAGES_A_CALL, Refused
 
 
 @dataclass

@@ -1,0 +1,87 @@
+"""Keeps messages hidden from other consumers while they are held, or shows them again."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from consumer import hooks
+from consumer.calls import Tries, answer_of, in_tens
+from consumer.errors import QueueError
+from consumer.inflight import InFlight
+from consumer.messages import Message
+from consumer.ports import Source
+
+# Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
+_OPEN_CALLS = 4
+
+
+class Visibility:
+    """Extends what is in flight by the queue's own visibility timeout, ten messages a call."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        in_flight: InFlight,
+        visibility_seconds: int,
+        tries: Tries,
+        emit: hooks.Listener,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._in_flight = in_flight
+        self._seconds = visibility_seconds
+        self._tries = tries
+        self._emit = emit
+        self._clock = clock
+
+    async def heartbeat(self) -> None:
+        """Extend each message when half of its time is over, until cancelled."""
+        idle_seconds = self._seconds / 2
+        slack_seconds = self._seconds / 8  # what is due so soon goes along
+        while True:
+            due_at = self._in_flight.next_extension()
+            wait = idle_seconds if due_at is None else max(0.0, due_at - self._clock())
+            await asyncio.sleep(wait)
+            batches = in_tens(self._in_flight.due(self._clock() + slack_seconds))
+            open_calls = 1 if self._tries.failing else _OPEN_CALLS
+            async with asyncio.TaskGroup() as calls:
+                extending = [calls.create_task(self._extend(batches)) for _ in range(open_calls)]
+            error = next((e for e in (task.result() for task in extending) if e), None)
+            if error is not None:
+                await asyncio.sleep(self._tries.failed(error))
+
+    async def give_back(self) -> int:
+        """Show to other consumers at once what is still held; return how many messages."""
+        batches = in_tens(self._in_flight.everything())
+        async with asyncio.TaskGroup() as calls:
+            showing = [calls.create_task(self._show(batches)) for _ in range(_OPEN_CALLS)]
+        return sum(task.result() for task in showing)
+
+    async def _extend(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
+        """Extend batch after batch; return the error that ended it early."""
+        for batch in batches:
+            now = self._clock()
+            call = self._source.extend(batch, self._seconds)
+            answer = await answer_of(self._tries.operation, call, batch)
+            for message in answer.done:
+                self._in_flight.extended(message, now)
+            lapsed = sum(self._in_flight.lapsed(message) for message in answer.void)
+            if answer.done:
+                self._emit(hooks.Extended(len(answer.done)))
+            if lapsed:
+                self._emit(hooks.Lapsed(lapsed))
+            if answer.error is not None:
+                return answer.error
+            self._tries.worked()
+        return None
+
+    async def _show(self, batches: Iterator[Sequence[Message]]) -> int:
+        shown = 0
+        for batch in batches:
+            answer = await answer_of(self._tries.operation, self._source.extend(batch, 0), batch)
+            shown += len(answer.done)
+            if answer.done:
+                self._emit(hooks.GivenBack(len(answer.done)))
+            if answer.error is not None:
+                self._tries.failed(answer.error)
+        return shown
