@@ -317,8 +317,8 @@ class Pipeline:
         self._deletable.extend((*answer.left, *self._in_flight.newest(again)))
         for message in answer.void:
             self._in_flight.forget(message)
-        if answer.done:
-            self._emit(hooks.Deleted(len(answer.done)))
+        if len(answer.done) > len(again):
+            self._emit(hooks.Deleted(len(answer.done) - len(again)))
         if answer.void:
             self._emit(hooks.Lapsed(len(answer.void)))
         self._released.set()

@@ -136,6 +136,7 @@ def test_a_message_that_comes_again_while_its_delete_is_under_way_is_deleted_onc
             await until(lambda: not w.pipeline.in_flight)
         assert w.queue.remaining == 0
         assert w.queue.count("DeleteMessageBatch") == 2
+        assert w.counted(hooks.Deleted) == 1
         assert w.database.batches == [1]
 
     run_virtually(scenario())
