@@ -1,0 +1,76 @@
+import ipaddress
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from consumer.masking import ADDRESS
+from consumer.masking.ipcrypt import PrefixCipher
+
+_FIRST = "0123456789abcdeffedcba98765432101032547698badcfeefcdab8967452301"
+_SECOND = "2b7e151628aed2a6abf7158809cf4f3ca9f5ba40db214c3798f2e1c23456789a"
+# Test vectors of draft-denis-ipcrypt: key, address, encrypted address.
+_VECTORS = [
+    (_FIRST, "0.0.0.0", "151.82.155.134"),  # noqa: S104 -- an address, not a listener
+    (_FIRST, "255.255.255.255", "94.185.169.89"),
+    (_FIRST, "192.0.2.1", "100.115.72.131"),
+    (_FIRST, "2001:db8::1", "c180:5dd4:2587:3524:30ab:fa65:6ab6:f88"),
+    (_SECOND, "10.0.0.47", "19.214.210.244"),
+    (_SECOND, "10.0.0.129", "19.214.210.80"),
+    (_SECOND, "172.16.248.177", "210.78.121.215"),
+    (_SECOND, "2001:db8::a5c9:4e2f:bb91:5a7d", "7cec:702c:1243:f70:1956:125:b9bd:1aba"),
+    (_SECOND, "2001:db8:3a5c:0:e7d1:4b9f:2c8a:f673", "7cec:702c:3503:bef:e616:96bd:be33:a9b9"),
+]
+# All of them, where the file of the draft's vectors lies beside the project.
+_FILE = Path(__file__).parents[4] / "shared" / "vectors" / "ipcrypt.json"
+
+_CIPHER = PrefixCipher(os.urandom(32))
+
+
+@pytest.mark.parametrize(("key", "address", "encrypted"), _VECTORS)
+def test_the_drafts_vectors_hold_both_ways(key: str, address: str, encrypted: str) -> None:
+    cipher = PrefixCipher(bytes.fromhex(key))
+    assert ADDRESS.decode(cipher.encrypt(ADDRESS.encode(address))) == encrypted
+    assert ADDRESS.decode(cipher.decrypt(ADDRESS.encode(encrypted))) == address
+
+
+@pytest.mark.skipif(not _FILE.exists(), reason="the full file of vectors is not here")
+def test_all_vectors_of_the_file_hold_both_ways() -> None:
+    vectors = [each for each in json.loads(_FILE.read_text()) if each["variant"] == "ipcrypt-pfx"]
+    assert len(vectors) == 16
+    for vector in vectors:
+        test_the_drafts_vectors_hold_both_ways(vector["key"], vector["ip"], vector["encrypted_ip"])
+
+
+def _shared_bits(one: bytes, other: bytes) -> int:
+    return 128 - (int.from_bytes(one) ^ int.from_bytes(other)).bit_length()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 31))
+def test_ipv4_addresses_share_as_many_leading_bits_as_before(number: int, bit: int) -> None:
+    one = ADDRESS.encode(str(ipaddress.IPv4Address(number)))
+    other = ADDRESS.encode(str(ipaddress.IPv4Address(number ^ 1 << bit)))
+    masked = _CIPHER.encrypt(one), _CIPHER.encrypt(other)
+    assert _shared_bits(*masked) == _shared_bits(one, other) == 127 - bit
+    assert all(each[:12] == one[:12] for each in masked)
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), st.integers(0, 16))
+def test_ipv6_addresses_share_as_many_leading_bits_as_before(
+    one: bytes, tail: bytes, shared: int
+) -> None:
+    other = one[:shared] + tail[shared:]
+    assert _shared_bits(_CIPHER.encrypt(one), _CIPHER.encrypt(other)) == _shared_bits(one, other)
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_decrypting_gives_the_address_back(address: bytes) -> None:
+    assert _CIPHER.decrypt(_CIPHER.encrypt(address)) == address
+
+
+@pytest.mark.parametrize("key", [bytes(31), bytes(33), b"x" * 32])
+def test_a_key_of_another_size_or_of_two_equal_halves_is_refused(key: bytes) -> None:
+    with pytest.raises(ValueError, match="two different keys of 16 bytes"):
+        PrefixCipher(key)
