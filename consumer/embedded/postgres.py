@@ -51,9 +51,14 @@ read -r word || word=QUIT
 kill -s "$word" "$!"
 wait "$!"
 """
+# A word hands the removal over to a process that is not our child; it, too, waits for the server.
 _REMOVE_AT_END = """
-read -r word
-[ "$word" = leave ] || exec rm -rf -- "$1"
+exec 3<&0
+if read -r word; then
+    (read -r word <&3; exec rm -rf -- "$1") &
+else
+    exec rm -rf -- "$1"
+fi
 """
 
 
@@ -105,8 +110,8 @@ def _has_binaries(folder: Path) -> bool:
 class PostgresServer:
     """A running cluster with trust authentication; made by `start`, ended by `close` or `with`.
 
-    `data_dir` and the log lie in a temporary folder that `close` removes, unless a `data_dir` was
-    given. As root the server runs as nobody, because PostgreSQL refuses root.
+    `data_dir`, unless one was given, and the log lie in `folder`, a temporary one, which `close`
+    removes with all that is in it. As root the server runs as nobody: PostgreSQL refuses root.
     """
 
     def __init__(
@@ -120,13 +125,13 @@ class PostgresServer:
     ) -> None:
         self.port = port
         self.settings = dict(settings)
-        self._folder = folder
-        self.data_dir = data_dir or self._folder / "data"
-        self.log_path = self._folder / "postgres.log"
+        self.folder = folder
+        self.data_dir = data_dir or self.folder / "data"
+        self.log_path = self.folder / "postgres.log"
         self._keeps_data = data_dir is not None
         self._pid = 0
         self._shell: subprocess.Popen[bytes] | None = None
-        self._remover: subprocess.Popen[bytes] | None = _spawn(_REMOVE_AT_END, self._folder)
+        self._remover: subprocess.Popen[bytes] | None = _spawn(_REMOVE_AT_END, self.folder)
         self._bindir = bindir
 
     @classmethod
@@ -211,8 +216,8 @@ class PostgresServer:
             os.kill(pid, 9)
         self._end("QUIT")
 
-    def leave_running(self) -> Path:
-        """Let the server outlive this process; return the folder to remove when it is stopped."""
+    def leave_running(self) -> None:
+        """Let the server outlive this process; `folder` goes when it is stopped (SIGINT to pid)."""
         assert self._shell
         assert self._remover
         for shell in (self._shell, self._remover):
@@ -220,7 +225,6 @@ class PostgresServer:
             with shell:
                 shell.wait(_STOP_SECONDS)
         self._shell = self._remover = None
-        return self._folder
 
     def close(self) -> None:
         """Stop the server and remove what was made for it; safe to call again."""
@@ -246,7 +250,7 @@ class PostgresServer:
     def _prepare(self) -> None:
         if _is_root():
             if not _anyone_can_run(self._bindir / "postgres"):
-                self._bindir = _copy_programs(self._bindir, self._folder / "postgresql")
+                self._bindir = _copy_programs(self._bindir, self.folder / "postgresql")
             self._own_data_dir()
         if not (self.data_dir / "PG_VERSION").exists():
             self._initdb()

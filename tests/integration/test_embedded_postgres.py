@@ -33,7 +33,7 @@ LAUNCH_AND_HANG = textwrap.dedent("""
     with PostgresServer.start(settings=FAST_SETTINGS) as server:
         if sys.argv[1] == "stopped":
             server.stop()
-        print(server.log_path.parent, flush=True)
+        print(server.folder, flush=True)
         time.sleep(60)
 """)
 
@@ -118,7 +118,7 @@ def test_a_ctrl_c_in_our_terminal_does_not_reach_the_server(
 
 def test_nothing_is_left_behind() -> None:
     with PostgresServer.start(settings=FAST_SETTINGS) as server:
-        folder = server.log_path.parent
+        folder = server.folder
         assert processes_using(folder)
     assert not folder.exists()
     assert processes_using(folder) == []
@@ -174,17 +174,17 @@ def test_a_restart_keeps_the_port(own_postgres_server: PostgresServer) -> None:
     assert own_postgres_server.pid not in (0, pid)
 
 
-async def test_a_server_that_was_left_running_outlives_its_launcher() -> None:
+async def test_a_server_that_was_left_running_outlives_its_launcher_until_it_is_stopped() -> None:
     server = PostgresServer.start(settings=FAST_SETTINGS)
     pid = server.pid
-    folder = server.leave_running()
+    server.leave_running()
     server.close()
     try:
         assert await ask(server.dsn(), "SELECT 1") == 1
     finally:
-        os.kill(pid, signal.SIGQUIT)
-        await eventually(lambda: not processes_using(folder))
-        shutil.rmtree(folder)
+        os.kill(pid, signal.SIGINT)
+    await eventually(lambda: not server.folder.exists())
+    assert processes_using(server.folder) == []
 
 
 async def test_a_given_data_dir_is_kept_and_used_again(open_folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_data_dir_that_nobody_can_enter_is_refused(open_folder: Path) -> None:
 async def test_programs_that_nobody_may_use_are_copied(open_folder: Path) -> None:
     bindir = install_for_root_alone(open_folder)
     with PostgresServer.start(bindir=bindir, settings=FAST_SETTINGS) as server:
-        folder = server.log_path.parent
+        folder = server.folder
         assert await ask(server.dsn(), "SELECT 1") == 1
         assert psutil.Process(server.pid).exe().startswith(str(folder))
     assert not folder.exists()
