@@ -1,0 +1,243 @@
+"""`consumer demo`: the service at work between a queue and a database that it brings along."""
+
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from pydantic import SecretStr
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from consumer import hooks
+from consumer.config import HttpSettings, MaskingSettings, PostgresSettings, Settings, SqsSettings
+from consumer.embedded.feed import feed
+from consumer.embedded.postgres import PostgresServer, find_bindir
+from consumer.embedded.sqs import SqsServer
+from consumer.events import UserLogin, table_of
+from consumer.logs import make_logger
+from consumer.masking import KeyRing
+from consumer.postgres import connected, migrate
+from consumer.service import Totals, queue_address_of, serve, server_of
+from consumer.sqs.client import open_transport
+from consumer.sqs.sending import batches, send_batch
+from consumer.transform import recover
+
+_SEED = 1
+_SEND_SECONDS = 10.0
+_LONG_CHARACTERS = 20
+_FILE_COLUMNS = 180
+
+_ROWS = "SELECT * FROM user_logins LIMIT 10"
+_DEVICES = """
+    SELECT masked_device_id, count(*) AS logins, count(DISTINCT masked_ip) AS addresses
+    FROM user_logins WHERE masked_device_id IS NOT NULL
+    GROUP BY masked_device_id ORDER BY logins DESC, masked_device_id LIMIT 5
+"""
+_QUARANTINE = """
+    SELECT reason, field_name, count(*) AS messages FROM consumer.quarantine
+    GROUP BY reason, field_name ORDER BY messages DESC, reason, field_name
+"""
+
+
+@click.command()
+@click.option(
+    "--messages",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="How many made-up messages to send; some are malformed.",
+)
+@click.option(
+    "--events",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Send the lines of this JSONL file instead.",
+)
+@click.option("--keep", is_flag=True, help="Leave the database running, and say how to reach it.")
+def demo(messages: int, events: Path | None, *, keep: bool) -> None:
+    """Run the main job end to end, on an embedded queue and an embedded PostgreSQL.
+
+    Both are made for the occasion and gone afterwards.
+
+    \b
+    Examples:
+      consumer demo
+      consumer demo --messages 20000
+      consumer demo --events login-events.jsonl --keep
+    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    bodies = _made_up(messages) if events is None else _lines(events)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
+    asyncio.run(run_demo(bodies, console, keep=keep))
+
+
+async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> Totals:
+    """Send `bodies` through the service, and show what became of them."""
+    with PostgresServer.start() as postgres, _made_up_credentials():
+        async with SqsServer() as sqs:
+            ring = KeyRing.generate("k1", secrets.token_bytes)
+            ring_path = _write_ring(ring, postgres.folder)
+            settings = Settings(
+                sqs=SqsSettings(
+                    queue_url=sqs.create_queue("login-events"), endpoint_url=sqs.endpoint_url
+                ),
+                postgres=PostgresSettings(dsn=SecretStr(postgres.dsn())),
+                masking=MaskingSettings(keyring_file=ring_path),
+                http=HttpSettings(port=0),
+            )
+            async with connected(server_of(settings)) as connection:
+                await migrate(connection, table_of(UserLogin))
+            totals, seconds = await _send_and_consume(settings, bodies, console)
+        rate = round(totals.deleted / seconds) if seconds else 0
+        _print(console, "Messages", [asdict(totals) | {"a second": rate}])
+        await _show(settings, ring, console)
+        if keep:
+            _leave(postgres, ring_path, console)
+    return totals
+
+
+class _Watch:
+    """A listener that moves the bar, and keeps the time from the first receive to the last delete.
+
+    `clock` counts seconds.
+    """
+
+    def __init__(self, progress: Progress, total: int, clock: Callable[[], float]) -> None:
+        self._progress = progress
+        self._task = progress.add_task("Consuming", total=total)
+        self._clock = clock
+        self._began: float | None = None
+        self.seconds = 0.0
+
+    def listen(self, event: hooks.Event) -> None:
+        """Take in an event."""
+        if isinstance(event, hooks.Received) and event.count and self._began is None:
+            self._began = self._clock() - event.seconds
+        if isinstance(event, hooks.Deleted) and self._began is not None:
+            self.seconds = self._clock() - self._began
+            self._progress.advance(self._task, event.count)
+
+
+async def _send_and_consume(
+    settings: Settings, bodies: Sequence[str], console: Console
+) -> tuple[Totals, float]:
+    """Return what the service did, and in how many seconds."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        await _send(settings, bodies, progress)
+        watch = _Watch(progress, len(bodies), asyncio.get_running_loop().time)
+        logger = make_logger(level="error", form="auto", stream=sys.stderr)
+        totals = await serve(settings, logger, until_empty=True, listeners=[watch.listen])
+    return totals, watch.seconds
+
+
+async def _send(settings: Settings, bodies: Sequence[str], progress: Progress) -> None:
+    address = queue_address_of(settings, 0)
+    task = progress.add_task("Sending", total=len(bodies))
+    async with open_transport(address) as transport:
+        for batch in batches(bodies):
+            await send_batch(transport, address.queue_url, batch, timeout_seconds=_SEND_SECONDS)
+            progress.advance(task, len(batch))
+
+
+async def _show(settings: Settings, ring: KeyRing, console: Console) -> None:
+    async with connected(server_of(settings)) as connection:
+        rows, devices, quarantine = [
+            [dict(record) for record in await connection.fetch(query)]
+            for query in (_ROWS, _DEVICES, _QUARANTINE)
+        ]
+    _print(console, "As analysts see them: ten rows of user_logins", rows)
+    _print(console, "The most repeated devices, by token", devices)
+    _print(console, "In quarantine, bodies encrypted", quarantine)
+    if devices:
+        token = str(devices[0]["masked_device_id"])
+        value = recover(UserLogin, ring, token).value
+        console.print("\n[bold]One token recovered, with the key")
+        console.print(f"{token} is {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(console: Console, title: str, records: Sequence[Mapping[str, object]]) -> None:
+    console.print(f"\n[bold]{title}" + ("" if records else ": none"))
+    if not records:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in records[0]:
+        values = [record[name] for record in records]
+        is_long = max(len(str(value)) for value in values) > _LONG_CHARACTERS
+        # The long ones give way where the terminal is narrow.
+        table.add_column(
+            name,
+            justify="right" if isinstance(values[0], int) else "left",
+            overflow="ellipsis",
+            no_wrap=not is_long,
+        )
+    for record in records:
+        table.add_row(*(Text("" if value is None else str(value)) for value in record.values()))
+    console.print(table)
+
+
+def _leave(postgres: PostgresServer, ring_path: Path, console: Console) -> None:
+    psql = shutil.which("psql") or find_bindir() / "psql"
+    pid = postgres.pid
+    postgres.leave_running()
+    console.print("\n[bold]The database is left running")
+    for what, command in (
+        ("Connect", f"{psql} {postgres.dsn()}"),
+        ("Recover a token", f"CONSUMER_MASKING__KEYRING_FILE={ring_path} consumer recover TOKEN"),
+        ("Stop it, and remove all", f"kill -INT {pid}"),
+    ):
+        console.print(f"{what}:\n  {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _made_up(count: int) -> list[str]:
+    rng = random.Random(_SEED)  # noqa: S311 the same demo each time
+    return [message.body for message in feed(rng, count)]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # Not splitlines: JSON allows U+2028 and its like inside a string.
+        return [line for line in path.read_text("utf-8").split("\n") if line.strip()]
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{path} is not UTF-8 text", param_hint="--events") from None
+
+
+def _write_ring(ring: KeyRing, folder: Path) -> Path:
+    path = folder / "keyring.json"
+    path.touch(0o600)
+    path.write_text(ring.to_json())
+    return path
+
+
+@contextmanager
+def _made_up_credentials() -> Iterator[None]:
+    """For the time of the demo, credentials that the embedded queue takes, and no proxy before it.
+
+    The user's own, and what else is set for AWS, is left out: a profile could be broken, or need
+    the network.
+    """
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "demo",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "no_proxy": "127.0.0.1",
+    }
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
