@@ -5,6 +5,7 @@ Another event is another class:
     class Payment(Event):
         table: ClassVar[str] = "payments"
         sent_on: ClassVar[str] = "paid_on"
+        person: ClassVar[str] = "account"
 
         account: Annotated[str, Stored(max_length=64)]
         cents: Annotated[int, Stored()]
@@ -12,7 +13,7 @@ Another event is another class:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import NoneType
@@ -35,7 +36,7 @@ from consumer.masking import (
     mask_for,
 )
 from consumer.messages import Reason, ValueRefusedError
-from consumer.tables import Column, Kind, Table
+from consumer.tables import Column, Kind, Repeats, Table
 
 _INT4_MAX = 2**31 - 1
 _INT4_MIN = -(2**31)
@@ -44,6 +45,8 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 _VERSION = re.compile(r"(0|[1-9]\d{0,3})(?:\.(0|[1-9]\d{0,2}))?(?:\.(0|[1-9]\d{0,2}))?", re.ASCII)
 _MAX_MAJOR = 2146
+
+_TELLS_EQUALITY = (Mode.SIV, Mode.HMAC)
 
 
 def version_number(version: str) -> int:
@@ -94,11 +97,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Into:
-    """A column that takes a field's token; an `optional` one is written only where it exists."""
+    """A column that takes a field's token; an `optional` one is written only where it exists.
+
+    `view` is the name of the view of its repeated tokens where it is not `repeated_<column>`.
+    """
 
     column: str
     mode: Mode = Mode.SIV
     optional: bool = False
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -128,6 +135,8 @@ class Event(BaseModel):
     """The table's name."""
     sent_on: ClassVar[str]
     """The column that takes the UTC day of SentTimestamp."""
+    person: ClassVar[str | None] = None
+    """The column that says whose event it is, if one does."""
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         """Nothing: an event's fields are raw values, and a repr ends up in a log."""
@@ -139,11 +148,21 @@ class UserLogin(Event):
 
     table: ClassVar[str] = "user_logins"
     sent_on: ClassVar[str] = "create_date"
+    person: ClassVar[str] = "user_id"
 
     user_id: Annotated[str, Stored(max_length=128)]
     device_type: Annotated[str, Stored(max_length=32)]
-    ip: Annotated[str | None, Masked(ADDRESS, Into("masked_ip"))]
-    device_id: Annotated[str | None, Masked(IDENTIFIER, Into("masked_device_id"))]
+    ip: Annotated[
+        str | None,
+        Masked(
+            ADDRESS,
+            Into("masked_ip", view="repeated_addresses"),
+            Into("ip_subnet_masked", Mode.IPCRYPT_PFX, optional=True),
+        ),
+    ]
+    device_id: Annotated[
+        str | None, Masked(IDENTIFIER, Into("masked_device_id", view="repeated_devices"))
+    ]
     locale: Annotated[str | None, Stored(max_length=32)]
     app_version: Annotated[str, Stored(max_length=32, as_integer=version_number)]
 
@@ -198,6 +217,59 @@ def masks_of(model: type[Event], key_ring: KeyRing) -> Mapping[str, Mask]:
     }
 
 
+def repeats_of(model: type[Event]) -> tuple[Repeats, ...]:
+    """The views of repeated tokens: one for each column whose equal tokens mean equal values.
+
+    Raises:
+        SettingsError: a view's name is not one, or is there twice; `person` is not a column.
+    """
+    table = table_of(model)
+    if model.person is not None and model.person not in {each.name for each in table.columns}:
+        raise SettingsError(f"{_path(model)}: person names no column")
+    repeats = tuple(
+        Repeats(
+            into.view or f"repeated_{into.column}",
+            table.name,
+            into.column,
+            model.sent_on,
+            model.person,
+        )
+        for into in _all_into(model)
+        if into.mode in _TELLS_EQUALITY
+    )
+    names = [each.view for each in repeats]
+    for name in names:
+        if not _NAME.fullmatch(name) or names.count(name) > 1:
+            raise SettingsError(f"{_path(model)}: {name} is not a view's name, or is there twice")
+    return repeats
+
+
+def columns_masked(model: type[Event], name: str = "") -> tuple[str, ...]:
+    """The columns that `name` masks into, a field or one of its columns.
+
+    Without a name: those masked with siv, for only siv tells whether a token is its own.
+
+    Raises:
+        SettingsError: the model has no such masked field or column.
+    """
+    if name in model.model_fields and isinstance(masked := storage_of(model, name), Masked):
+        columns = tuple(into.column for into in masked.into)
+    elif name:
+        columns = tuple(into.column for into in _all_into(model) if into.column == name)
+    else:
+        columns = tuple(into.column for into in _all_into(model) if into.mode is Mode.SIV)
+    if not columns:
+        fault = f"has no masked column {name}" if name else "masks no column with siv: name one"
+        raise SettingsError(f"{model.__name__} {fault}")
+    return columns
+
+
+def _all_into(model: type[Event]) -> Iterator[Into]:
+    for name in model.model_fields:
+        if isinstance(masked := storage_of(model, name), Masked):
+            yield from masked.into
+
+
 def load_model(path: str) -> type[Event]:
     """The model that `module:Class` names.
 
@@ -205,7 +277,7 @@ def load_model(path: str) -> type[Event]:
         SettingsError: there is no such module or class, or it is not an Event that can be stored.
     """
     module_name, _, class_name = path.partition(":")
-    if not module_name or not class_name.isidentifier():
+    if not all(part.isidentifier() for part in [*module_name.split("."), class_name]):
         raise SettingsError(f'event model {path}: write it as "module:Class"')
     try:
         module = import_module(module_name)
@@ -214,7 +286,7 @@ def load_model(path: str) -> type[Event]:
     model: object = getattr(module, class_name, None)
     if not isinstance(model, type) or not issubclass(model, Event) or model is Event:
         raise SettingsError(f"event model {path}: {module_name} has no Event of this name")
-    table_of(model)
+    repeats_of(model)
     return model
 
 

@@ -37,4 +37,18 @@ class Table:
     columns: tuple[Column, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """A view of schema `consumer`: what `column` of `table` holds more than once.
+
+    `day` is the table's column of days, `person` that of persons, None if it has none.
+    """
+
+    view: str
+    table: str
+    column: str
+    day: str
+    person: str | None = None
+
+
 ColumnKinds = Mapping[str, Kind]

@@ -12,8 +12,16 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from consumer.errors import SettingsError, TokenError
-from consumer.events import Event, Masked, json_name, masks_of, storage_of, table_of
-from consumer.masking import BodySeal, KeyRing, Mask, Mode, is_utf8
+from consumer.events import (
+    Event,
+    Masked,
+    columns_masked,
+    json_name,
+    masks_of,
+    storage_of,
+    table_of,
+)
+from consumer.masking import BodySeal, KeyRing, Mask, is_utf8
 from consumer.messages import (
     ColumnValue,
     Message,
@@ -168,24 +176,37 @@ class Transform:
         return _Fault(Reason.NOT_STORABLE, next(lone, None))
 
 
-def recover(model: type[Event], key_ring: KeyRing, token: str, column: str = "") -> Recovered:
-    """What a token stands for; without a `column` each that is masked with siv is tried.
+class Recovery:
+    """Tells what tokens stand for.
+
+    `of` is a masked field or column; without it each column that is masked with siv is tried.
 
     Raises:
-        TokenError: the token is malformed, its key unknown, or it does not authenticate.
-        SettingsError: the model has no such masked column.
+        SettingsError: when made, if the model has no such masked field or column.
     """
-    masks = masks_of(model, key_ring)
-    columns = [column] if column else _authenticated(model)
-    if not columns or not masks.keys() >= set(columns):
-        raise SettingsError(f"{model.__name__} has no masked column {column}".rstrip())
-    error = TokenError("")
-    for each in columns:
-        try:
-            return Recovered(each, masks[each].recover(token))
-        except TokenError as refused:
-            error = refused
-    raise error
+
+    def __init__(self, model: type[Event], key_ring: KeyRing, of: str = "") -> None:
+        masks = masks_of(model, key_ring)
+        self._masks = {column: masks[column] for column in columns_masked(model, of)}
+
+    def __call__(self, token: str) -> Recovered:
+        """What one token stands for.
+
+        Raises:
+            TokenError: the token is malformed, its key unknown, or it does not authenticate.
+        """
+        refusals = []
+        for column, mask in self._masks.items():
+            try:
+                return Recovered(column, mask.recover(token))
+            except TokenError as refused:
+                refusals.append(refused)
+        raise refusals[0]
+
+
+def recover(model: type[Event], key_ring: KeyRing, token: str, of: str = "") -> Recovered:
+    """What a single token stands for; raises what `Recovery` raises."""
+    return Recovery(model, key_ring, of)(token)
 
 
 def unseal(key_ring: KeyRing, kid: str, message_id: str, sealed_body: bytes) -> str:
@@ -227,12 +248,6 @@ def _masking(masked: Masked, mask: Mask) -> _Convert:
         return mask(encode(text))
 
     return convert
-
-
-def _authenticated(model: type[Event]) -> list[str]:
-    storages = (storage_of(model, name) for name in model.model_fields)
-    masked = (storage for storage in storages if isinstance(storage, Masked))
-    return [into.column for each in masked for into in each.into if into.mode is Mode.SIV]
 
 
 def _reason(kind: str) -> Reason:
