@@ -1,0 +1,53 @@
+"""Deadlines that can be moved and dropped, and told in their order."""
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+_FEW = 64
+
+
+class Deadlines:
+    """The deadline of each key, in milliseconds; every method is O(log n), amortised.
+
+    A moved or dropped deadline stays in the heap until it comes to the top or until more than
+    half of the heap is such remains: then the heap is built anew.
+    """
+
+    def __init__(self) -> None:
+        self._deadline_of: dict[int, int] = {}
+        self._heap: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._deadline_of)
+
+    def set(self, key: int, deadline_ms: int) -> None:
+        """Give `key` a deadline in place of the one that it had."""
+        self._deadline_of[key] = deadline_ms
+        heappush(self._heap, (deadline_ms, key))
+        if len(self._heap) > 2 * len(self._deadline_of) + _FEW:
+            self._rebuild()
+
+    def discard(self, key: int) -> None:
+        """Forget the deadline of `key`, if it has one."""
+        self._deadline_of.pop(key, None)
+
+    def first(self) -> int | None:
+        """Return the earliest deadline."""
+        heap = self._heap
+        while heap:
+            deadline_ms, key = heap[0]
+            if self._deadline_of.get(key) == deadline_ms:
+                return deadline_ms
+            heappop(heap)
+        return None
+
+    def take_due(self, now_ms: int) -> Iterator[int]:
+        """Take out and yield, earliest first, the keys whose deadline has come."""
+        while (deadline_ms := self.first()) is not None and deadline_ms <= now_ms:
+            _, key = heappop(self._heap)
+            del self._deadline_of[key]
+            yield key
+
+    def _rebuild(self) -> None:
+        self._heap = [(deadline_ms, key) for key, deadline_ms in self._deadline_of.items()]
+        heapify(self._heap)

@@ -1,0 +1,140 @@
+"""Where HTTP/1.1 requests begin and end, within bounds (RFC 9112, sections 2 to 7)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+MAX_HEAD_BYTES = 32_768
+# A message of 1 MiB, each byte of it escaped with six.
+MAX_BODY_BYTES = 8 * 1_048_576
+
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (\S{1,8000}) HTTP/1\.([01])")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request line and headers, whose names are in lower case; `size` is the body's."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    size: int
+    keeps_alive: bool
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends the body only when it is told to go on."""
+        return self.headers.get("expect", "").lower() == "100-continue"
+
+
+class BadRequestError(Exception):
+    """What came is not HTTP/1.1 within the bounds; `status` is to be answered."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status.phrase)
+        self.status = status
+
+
+def take_head(buffer: bytearray) -> Head | None:
+    """Take the request line and the headers off the buffer, None while they are incomplete.
+
+    Raises:
+        BadRequestError: they are malformed, too long, or ambiguous about the body.
+    """
+    while buffer.startswith(b"\r\n"):
+        del buffer[:2]
+    end = buffer.find(b"\r\n\r\n")
+    if end > MAX_HEAD_BYTES or (end < 0 and len(buffer) > MAX_HEAD_BYTES):
+        raise BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    if end < 0:
+        return None
+    first, *lines = bytes(buffer[:end]).split(b"\r\n")
+    del buffer[: end + 4]
+    match = _REQUEST_LINE.fullmatch(first)
+    if match is None:
+        raise BadRequestError(HTTPStatus.BAD_REQUEST)
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        name = name.lower()
+        if not colon or not name or name != name.strip() or _is_ambiguous(name, headers):
+            raise BadRequestError(HTTPStatus.BAD_REQUEST)
+        headers[name] = value.strip()
+    connection = headers.get("connection", "").lower()
+    return Head(
+        match[1].decode(),
+        match[2].decode("latin-1"),
+        headers,
+        _content_length(headers),
+        connection != "close" and (match[3] == b"1" or connection == "keep-alive"),
+    )
+
+
+def _is_ambiguous(name: str, headers: Mapping[str, str]) -> bool:
+    """Whether two headers would say where the body ends."""
+    framing = {"content-length", "transfer-encoding"}
+    return name in framing and not framing.isdisjoint(headers)
+
+
+def _content_length(headers: Mapping[str, str]) -> int:
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise BadRequestError(HTTPStatus.NOT_IMPLEMENTED)
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        raise BadRequestError(HTTPStatus.BAD_REQUEST)
+    if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
+        raise BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return int(length)
+
+
+def take_body(buffer: bytearray, head: Head) -> bytes | None:
+    """Take the body off the buffer, None while it is incomplete.
+
+    Raises:
+        BadRequestError: it is malformed or too long.
+    """
+    if "transfer-encoding" in head.headers:
+        return _take_chunks(buffer)
+    if len(buffer) < head.size:
+        return None
+    body = bytes(buffer[: head.size])
+    del buffer[: head.size]
+    return body
+
+
+def _take_chunks(buffer: bytearray) -> bytes | None:
+    """Take a chunked body off the buffer once it is complete; trailers are dropped."""
+    body, position = bytearray(), 0
+    while True:
+        end = buffer.find(b"\r\n", position)
+        if end < 0:
+            break
+        match = _CHUNK_SIZE.fullmatch(buffer[position:end])
+        if match is None:
+            raise BadRequestError(HTTPStatus.BAD_REQUEST)
+        size = int(match[1], 16)
+        if size == 0:
+            return bytes(body) if _drop_trailers(buffer, end + 2) else None
+        chunk_end = end + 2 + size
+        if len(buffer) < chunk_end + 2:
+            break
+        if buffer[chunk_end : chunk_end + 2] != b"\r\n":
+            raise BadRequestError(HTTPStatus.BAD_REQUEST)
+        body += buffer[end + 2 : chunk_end]
+        position = chunk_end + 2
+    if len(buffer) > MAX_BODY_BYTES:
+        raise BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return None
+
+
+def _drop_trailers(buffer: bytearray, start: int) -> bool:
+    while (end := buffer.find(b"\r\n", start)) >= 0:
+        if end == start:
+            del buffer[: end + 2]
+            return True
+        start = end + 2
+    if len(buffer) - start > MAX_HEAD_BYTES:
+        raise BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    return False

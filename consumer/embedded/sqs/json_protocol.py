@@ -1,0 +1,45 @@
+"""AWS JSON 1.0, which SDKs speak since the end of 2023.
+
+Names of headers and error types: Smithy, "AWS JSON 1.0 protocol" and "AWS query compatible".
+"""
+
+import json
+from collections.abc import Mapping
+
+from consumer.embedded.sqs.errors import MALFORMED, SqsError
+from consumer.embedded.sqs.parameters import Json, Parameters
+
+CONTENT_TYPE = "application/x-amz-json-1.0"
+TARGET_PREFIX = "AmazonSQS."
+
+
+def read_parameters(body: bytes) -> Parameters:
+    """Return the parameters of a request.
+
+    Raises:
+        SqsError: the body is no JSON object.
+    """
+    try:
+        values = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise SqsError(MALFORMED, "The request is not JSON.") from None
+    if not isinstance(values, dict):
+        raise SqsError(MALFORMED, "The request is not a JSON object.")
+    return Parameters(values)
+
+
+def result_body(result: Json) -> bytes:
+    """Return the body of a successful answer."""
+    return json.dumps(result, separators=(",", ":")).encode("ascii")
+
+
+def error_body(error: SqsError) -> bytes:
+    """Return the body of a failed answer."""
+    shape = f"{error.code.namespace}#{error.code.shape}"
+    return json.dumps({"__type": shape, "message": error.message}).encode("ascii")
+
+
+def error_headers(error: SqsError) -> Mapping[str, str]:
+    """Return the headers that name the error as the query protocol does."""
+    fault = "Sender" if error.code.is_senders else "Receiver"
+    return {"x-amzn-query-error": f"{error.code.query};{fault}"}

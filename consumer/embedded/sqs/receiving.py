@@ -1,0 +1,106 @@
+"""ReceiveMessage: what was asked for, and the answer's shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consumer.embedded.sqs.attributes import MAX_VISIBILITY_SECONDS
+from consumer.embedded.sqs.calls import Call
+from consumer.embedded.sqs.messages import Received, StoredMessage
+from consumer.embedded.sqs.parameters import Json
+from consumer.embedded.sqs.queue import Queue
+
+SENDER_ID = "AIDAEMBEDDEDSQSSERVER"
+
+_MAX_MESSAGES = 10
+_MAX_WAIT_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """A receive; `hide` is false where a placed fault delivers a message twice."""
+
+    queue: Queue
+    limit: int
+    wait_seconds: int
+    visibility_seconds: int | None
+    system_names: frozenset[str]
+    attribute_names: tuple[str, ...]
+    hide: bool
+
+    def take(self) -> list[Received]:
+        """Receive what is there.
+
+        Raises:
+            SqsError: OverLimit.
+        """
+        return self.queue.receive(self.limit, self.visibility_seconds, hide=self.hide)
+
+    def answer(self, received: Sequence[Received]) -> Json:
+        """Return the answer; without messages it is empty, as SQS's is."""
+        return {"Messages": [self._shown(*each) for each in received]} if received else {}
+
+    def _shown(self, message: StoredMessage, receipt_handle: str) -> dict[str, Json]:
+        draft = message.draft
+        shown: dict[str, Json] = {
+            "MessageId": message.message_id,
+            "ReceiptHandle": receipt_handle,
+            "MD5OfBody": draft.body_md5,
+            "Body": draft.body,
+        }
+        if self.system_names:
+            shown["Attributes"] = self._system_attributes(message)
+        if draft.attributes_md5 and self.attribute_names:
+            attributes = {
+                name: value for name, value in draft.attributes.items() if self._wants(name)
+            }
+            if attributes:
+                shown["MD5OfMessageAttributes"] = draft.attributes_md5
+                shown["MessageAttributes"] = attributes
+        return shown
+
+    def _system_attributes(self, message: StoredMessage) -> dict[str, Json]:
+        draft, is_fifo = message.draft, self.queue.settings.is_fifo
+        attributes = {
+            "SenderId": SENDER_ID,
+            "SentTimestamp": str(message.sent_ms),
+            "ApproximateReceiveCount": str(message.receive_count),
+            "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+            "SequenceNumber": message.sequence_number if is_fifo else None,
+            "MessageGroupId": draft.group_id,
+            "MessageDeduplicationId": draft.deduplication_id,
+            "AWSTraceHeader": draft.trace_header,
+            "DeadLetterQueueSourceArn": message.dead_letter_source,
+        }
+        wanted = attributes if "All" in self.system_names else self.system_names
+        return {
+            name: attributes[name] for name in attributes if name in wanted and attributes[name]
+        }
+
+    def _wants(self, name: str) -> bool:
+        for wanted in self.attribute_names:
+            if wanted in {"All", ".*", name}:
+                return True
+            if wanted.endswith(".*") and name.startswith(wanted[:-1]):
+                return True
+        return False
+
+
+def receive_of(call: Call, *, hide: bool) -> Receive:
+    """Read the parameters of a ReceiveMessage call.
+
+    Raises:
+        SqsError: one is not allowed, or there is no such queue.
+    """
+    queue, given = call.queue(), call.parameters
+    wait_seconds = given.integer("WaitTimeSeconds", 0, _MAX_WAIT_SECONDS)
+    return Receive(
+        queue=queue,
+        limit=given.integer("MaxNumberOfMessages", 1, _MAX_MESSAGES) or 1,
+        wait_seconds=queue.settings.wait_seconds if wait_seconds is None else wait_seconds,
+        visibility_seconds=given.integer("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS),
+        system_names=frozenset(
+            given.texts("AttributeNames") + given.texts("MessageSystemAttributeNames")
+        ),
+        attribute_names=tuple(given.texts("MessageAttributeNames")),
+        hide=hide,
+    )
