@@ -43,7 +43,7 @@ _INT4_MIN = -(2**31)
 # PostgreSQL cuts longer names without an error (NAMEDATALEN).
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
-_VERSION = re.compile(r"(0|[1-9]\d{0,3})(?:\.(0|[1-9]\d{0,2}))?(?:\.(0|[1-9]\d{0,2}))?", re.ASCII)
+_VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,3}))?(?:\.(\d{1,3}))?", re.ASCII)
 _MAX_MAJOR = 2146
 
 _TELLS_EQUALITY = (Mode.SIV, Mode.HMAC)
@@ -52,9 +52,8 @@ _TELLS_EQUALITY = (Mode.SIV, Mode.HMAC)
 def version_number(version: str) -> int:
     """`major*1_000_000 + minor*1_000 + patch`, which sorts, decodes, and fits an int4.
 
-    Missing parts are 0. Raises ValueRefusedError for any version that would share its number
-    with another or be cut: a fourth part, letters, leading zeros, a part over 999, a major over
-    2146.
+    Missing parts are 0, and parts are numbers: 6.02 is 6.2. Raises ValueRefusedError for what does
+    not fit: a fourth part, letters, a part over 999, a major over 2146.
     """
     parts = _VERSION.fullmatch(version)
     if parts is None or int(parts[1]) > _MAX_MAJOR:
@@ -163,7 +162,7 @@ class UserLogin(Event):
     device_id: Annotated[
         str | None, Masked(IDENTIFIER, Into("masked_device_id", view="repeated_devices"))
     ]
-    locale: Annotated[str | None, Stored(max_length=32)]
+    locale: Annotated[str | None, Stored(min_length=0, max_length=32)]
     app_version: Annotated[str, Stored(max_length=32, as_integer=version_number)]
 
 
@@ -244,8 +243,13 @@ def repeats_of(model: type[Event]) -> tuple[Repeats, ...]:
     return repeats
 
 
-def columns_masked(model: type[Event], name: str = "") -> tuple[str, ...]:
-    """The columns that `name` masks into, a field or one of its columns.
+def masked_columns(model: type[Event]) -> tuple[str, ...]:
+    """The columns of tokens, in the order of the fields; optional ones are among them."""
+    return tuple(into.column for into in _all_into(model))
+
+
+def columns_to_recover(model: type[Event], name: str = "") -> tuple[str, ...]:
+    """The columns that a token may stand in: those of the field `name`, or the column `name`.
 
     Without a name: those masked with siv, for only siv tells whether a token is its own.
 

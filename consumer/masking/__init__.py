@@ -6,7 +6,7 @@ in the same column under the same key is the same token, wherever and whenever i
 
 from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding, is_utf8
 from consumer.masking.keyring import KeyRing, KeyState
-from consumer.masking.mask import MASKED_LENGTH, Mask, Mode, mask_for
+from consumer.masking.mask import MASKED_LENGTH, Mask, Mode, kid_of, mask_for
 from consumer.masking.sealing import BodySeal
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Mask",
     "Mode",
     "is_utf8",
+    "kid_of",
     "mask_for",
 ]

@@ -15,6 +15,12 @@ from consumer.masking.siv import Siv
 MASKED_LENGTH = 256
 
 
+def kid_of(token: str) -> str | None:
+    """The name of the key that a token says it was made with; None if it says none."""
+    kid, dot, _ = token.partition(".")
+    return kid if dot and is_kid(kid) else None
+
+
 class Mode(StrEnum):
     """What a token gives away and to whom; the documentation compares them."""
 
@@ -68,12 +74,12 @@ class TokenMask:
 
     def recover(self, token: str) -> str:
         """The canonical text of the value; raises TokenError."""
-        kid, dot, text = token.partition(".")
-        if not dot or not is_kid(kid):
+        kid = kid_of(token)
+        if kid is None:
             raise TokenError("the token is malformed: it does not begin with a kid and a dot")
         if kid not in self._ciphers:
             raise TokenError(f"the key ring has no key {kid}: use the ring that made the token")
-        return self._encoding.decode(self._ciphers[kid].open(text))
+        return self._encoding.decode(self._ciphers[kid].open(token[len(kid) + 1 :]))
 
 
 class DropMask:
