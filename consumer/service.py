@@ -29,7 +29,6 @@ from consumer.postgres import (
     PostgresSink,
     Server,
     connected,
-    database_day,
     guard_keys,
     inspect_table,
     truncate_idle_slots,
@@ -229,10 +228,9 @@ class _Service:
         while True:
             try:
                 async with connected(server) as connection:
-                    today = await database_day(connection)
-                    emptied = await truncate_idle_slots(connection, today)
+                    emptied = await truncate_idle_slots(connection)
                 self._logger.info("ledger kept", emptied_slots=len(emptied))
-            except DatabaseError as error:
+            except DatabaseError as error:  # among them a missing right: `check` names it
                 self._logger.warning("ledger not kept", sqlstate=error.sqlstate)
             await asyncio.sleep(self._settings.postgres.upkeep_interval_seconds)
 

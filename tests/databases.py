@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
-from consumer.events import UserLogin, table_of
+from consumer.events import UserLogin, repeats_of, table_of
 from consumer.postgres import Server, connected, migrate
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 the launcher uses mkdtemp
@@ -51,7 +51,7 @@ class Databases:
         name = "migrated"
         await self._run(f"CREATE DATABASE {name}")
         async with connected(Server(self.server.dsn(name))) as connection:
-            await migrate(connection, table_of(UserLogin))
+            await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
         return name
 
     @asynccontextmanager

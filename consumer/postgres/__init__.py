@@ -2,23 +2,29 @@
 
 from consumer.postgres.connection import Connections, Server, close, connect, connected
 from consumer.postgres.export import copy_out
-from consumer.postgres.guard import guard_keys
+from consumer.postgres.guard import check_keys, guard_keys
 from consumer.postgres.inspect import Finding, Inspection, inspect, inspect_table
-from consumer.postgres.schema import migrate
+from consumer.postgres.query import Answer, answer_of
+from consumer.postgres.roles import grant_roles
+from consumer.postgres.schema import add_column, migrate
 from consumer.postgres.sink import PostgresSink
-from consumer.postgres.upkeep import database_day, truncate_idle_slots
+from consumer.postgres.upkeep import truncate_idle_slots
 
 __all__ = [
+    "Answer",
     "Connections",
     "Finding",
     "Inspection",
     "PostgresSink",
     "Server",
+    "add_column",
+    "answer_of",
+    "check_keys",
     "close",
     "connect",
     "connected",
     "copy_out",
-    "database_day",
+    "grant_roles",
     "guard_keys",
     "inspect",
     "inspect_table",

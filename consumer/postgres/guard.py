@@ -27,7 +27,18 @@ async def guard_keys(connection: asyncpg.Connection, checks: Mapping[str, bytes]
     """
     with translated():
         await connection.execute(_REMEMBER, list(checks), list(checks.values()))
-        # A statement of its own, so that it sees what another replica committed meanwhile.
+    # A statement of its own, so that it sees what another replica committed meanwhile.
+    await check_keys(connection, checks)
+
+
+async def check_keys(connection: asyncpg.Connection, checks: Mapping[str, bytes]) -> None:
+    """Compare each key's check with the one that the database has, if it has one.
+
+    Raises:
+        KeyRingError: the database knows another key under one of the names.
+        DatabaseError: as of any statement.
+    """
+    with translated():
         known = await connection.fetch(_KNOWN, list(checks))
     for kid, check in known:
         if not compare_digest(checks[kid], check):

@@ -23,6 +23,8 @@ _KINDS = {
     "date": Kind.DATE,
 }
 _MIGRATE = "run `consumer migrate`"
+_UPKEEP = "consumer.truncate_idle_slots()"
+_MAY_TRUNCATE = f"SELECT has_function_privilege(to_regprocedure('{_UPKEEP}'), 'EXECUTE')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All that was found. `kinds` has the columns that can be written."""
+    """All that was found. `kinds` has the columns that can be written.
+
+    `is_migrated`: schema `consumer` is there as this release makes it, and may be used.
+    """
 
     findings: tuple[Finding, ...]
     kinds: ColumnKinds
+    is_migrated: bool
 
     def raise_first_failure(self) -> None:
         """Raise DatabaseRefusedError with the first finding that is not ok, if there is one."""
@@ -54,17 +60,18 @@ async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
     with translated():
         findings = await _bookkeeping(connection)
         records = await connection.fetch(load("columns.sql"), quoted(table.name))
+    is_migrated = all(finding.ok for finding in findings)
     actual = {record["name"]: _Actual(**record) for record in records}
     if not actual:
         missing = _failure(f"table {table.name} is missing", _MIGRATE, "42P01")
-        return Inspection((*findings, missing), {})
+        return Inspection((*findings, missing), {}, is_migrated)
     findings += _columns(table, actual)
     kinds = {
         column.name: kind
         for column in table.columns
         if column.name in actual and (kind := _KINDS.get(actual[column.name].type)) is not None
     }
-    return Inspection(tuple(findings), kinds)
+    return Inspection(tuple(findings), kinds, is_migrated)
 
 
 async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
@@ -108,7 +115,9 @@ async def _bookkeeping(connection: asyncpg.Connection) -> list[Finding]:
         return [_failure(what, _MIGRATE if version < known else "run a newer release", "55000")]
     if lacking:
         return [_failure("schema consumer lacks tables", f"restore these: {rights}", "42P01")]
-    return [_ok(f"schema consumer: version {version}")]
+    may_truncate = await connection.fetchval(_MAY_TRUNCATE)
+    hint = "" if may_truncate else f"the ledger will only grow: GRANT EXECUTE ON FUNCTION {_UPKEEP}"
+    return [_ok(f"schema consumer: version {version}", hint)]
 
 
 def _columns(table: Table, actual: Mapping[str, _Actual]) -> list[Finding]:

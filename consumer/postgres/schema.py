@@ -1,13 +1,16 @@
 """Makes and upgrades schema `consumer`, and an event's table where there is none."""
 
+from collections.abc import Sequence
+
 import asyncpg
 
-from consumer.errors import DatabaseRefusedError
+from consumer.errors import DatabaseRefusedError, SettingsError
 from consumer.postgres.failures import translated
-from consumer.postgres.statements import identifier, migrations, quoted
-from consumer.tables import Column, Kind, Table
+from consumer.postgres.statements import identifier, literal, load, migrations, quoted
+from consumer.tables import Column, Kind, Repeats, Table
 
 _OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
+_DUPLICATE_TABLE = "42P07"
 
 # Whoever comes second waits, and then finds nothing to do.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('consumer.migrate', 0))"
@@ -18,13 +21,19 @@ _APPLIED = """
         applied_at timestamptz NOT NULL DEFAULT now()
     )
 """
+_COLUMNS = """
+    SELECT attname FROM pg_catalog.pg_attribute
+    WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+"""
 
 
-async def migrate(connection: asyncpg.Connection, table: Table) -> tuple[str, ...]:
+async def migrate(
+    connection: asyncpg.Connection, table: Table, repeats: Sequence[Repeats] = ()
+) -> tuple[str, ...]:
     """Bring the database to this release's schema; return a line for each thing done.
 
     All of it in one transaction, and safe when several replicas do it at once. A table that is
-    there is never altered.
+    there is never altered. A view is made only if its table has all of its columns.
 
     Raises:
         DatabaseRefusedError: the database is of a newer release, or this role lacks a right.
@@ -37,7 +46,59 @@ async def migrate(connection: asyncpg.Connection, table: Table) -> tuple[str, ..
             if await connection.fetchval("SELECT to_regclass($1)", quoted(table.name)) is None:
                 await connection.execute(create_table(table))
                 done.append(f"created table {table.name}")
+            for each in repeats:
+                done += await _make_view(connection, each)
     return tuple(done)
+
+
+async def add_column(connection: asyncpg.Connection, table: Table, name: str) -> tuple[str, ...]:
+    """Add an optional column to the table, if it is not there; return a line if it was not.
+
+    Raises:
+        SettingsError: the model has no optional column of this name.
+        DatabaseError: 55P03 if the table is in use longer than we wait; try again later.
+    """
+    optional = {column.name: column for column in table.columns if column.optional}
+    if name not in optional:
+        known = ", ".join(optional) or "none"
+        raise SettingsError(f"{name} is no optional column of {table.name}; there is: {known}")
+    column = f"{identifier(name)} {_type(optional[name])}"
+    with translated():
+        if name in await columns_in(connection, table.name):
+            return ()
+        async with connection.transaction():
+            # Whoever queues behind ALTER TABLE's lock waits as long as ALTER TABLE does.
+            await connection.execute("SET LOCAL lock_timeout = '5s'")
+            await connection.execute(
+                f"ALTER TABLE {quoted(table.name)} ADD COLUMN IF NOT EXISTS {column}"
+            )
+    return (f"added column {table.name}.{name}: running consumers fill it from their next start",)
+
+
+async def columns_in(connection: asyncpg.Connection, table: str) -> frozenset[str]:
+    """The names of the columns that a table or view has; none if it is not there."""
+    return frozenset(
+        record["attname"] for record in await connection.fetch(_COLUMNS, quoted(table))
+    )
+
+
+async def _make_view(connection: asyncpg.Connection, repeats: Repeats) -> list[str]:
+    """Make the view if it is not there; never anew, for others may have built upon it."""
+    name, table = quoted(f"consumer.{repeats.view}"), quoted(repeats.table)
+    if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
+        if not await connection.fetchval(load("view_reads.sql"), name, table):
+            raise DatabaseRefusedError(
+                _DUPLICATE_TABLE,
+                f"consumer.{repeats.view} is there, and is not of {repeats.table}: "
+                "give this column's Into a view of another name",
+            )
+        return []
+    if not {repeats.column, repeats.day, repeats.person or repeats.day} <= await columns_in(
+        connection, repeats.table
+    ):
+        return []
+    await connection.execute(create_view(repeats))
+    return [f"created view consumer.{repeats.view}"]
 
 
 async def schema_version(connection: asyncpg.Connection) -> int:
@@ -80,9 +141,31 @@ def newer_schema(version: int, known: int) -> DatabaseRefusedError:
 
 
 def create_table(table: Table) -> str:
-    """The statement that makes an event's table, each column of the first kind that it may have."""
-    columns = ", ".join(f"{identifier(column.name)} {_type(column)}" for column in table.columns)
+    """The statement that makes an event's table, each column of the first kind that it may have.
+
+    Optional columns are left out: `add_column` adds them.
+    """
+    columns = ", ".join(
+        f"{identifier(column.name)} {_type(column)}"
+        for column in table.columns
+        if not column.optional
+    )
     return f"CREATE TABLE {quoted(table.name)} ({columns})"
+
+
+def create_view(repeats: Repeats) -> str:
+    """The statement that makes the view of the tokens that a column has more than once."""
+    users = ""
+    if repeats.person is not None:
+        users = f",\n    count(DISTINCT event.{identifier(repeats.person)}) AS users"
+    return load("repeats.sql").format(
+        view=quoted(f"consumer.{repeats.view}"),
+        table=quoted(repeats.table),
+        column=identifier(repeats.column),
+        name=literal(f"{repeats.table}.{repeats.column}"),
+        day=identifier(repeats.day),
+        users=users,
+    )
 
 
 def _type(column: Column) -> str:

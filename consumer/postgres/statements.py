@@ -23,6 +23,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL literal; for names of the model where no parameter may stand."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def quoted(table: str) -> str:
     """A table's name, with or without its schema, as SQL."""
     return ".".join(identifier(part) for part in table.split("."))

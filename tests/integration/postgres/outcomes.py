@@ -9,7 +9,9 @@ from consumer.messages import ColumnValue, Message, Quarantined, Reason, Row
 from consumer.tables import ColumnKinds, Kind
 
 USER_LOGINS = table_of(UserLogin)
-KINDS: ColumnKinds = {column.name: column.kinds[0] for column in USER_LOGINS.columns}
+KINDS: ColumnKinds = {
+    column.name: column.kinds[0] for column in USER_LOGINS.columns if not column.optional
+}
 INTEGER_KINDS: ColumnKinds = {**KINDS, "app_version": Kind.INTEGER}
 SENT_MS = 1_700_000_000_000
 

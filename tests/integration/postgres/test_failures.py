@@ -99,7 +99,7 @@ async def test_refused_data_keeps_the_connection(
 @pytest.mark.parametrize(
     ("change", "sqlstate"),
     [
-        ("DROP TABLE user_logins", "42P01"),
+        ("DROP TABLE user_logins CASCADE", "42P01"),
         ("ALTER TABLE user_logins DROP locale", "42703"),
         ("ALTER TABLE user_logins ALTER locale TYPE bytea USING NULL", "42804"),
         ("DROP SCHEMA consumer CASCADE", "42P01"),

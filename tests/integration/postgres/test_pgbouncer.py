@@ -108,4 +108,4 @@ async def test_commands_work_through_it_too(pooled: Server) -> None:
     assert message.sent_ms == SENT_MS
     async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink, connected(pooled) as connection:
         assert await sink.write([row()]) == Written(1, {}, 0)
-        assert await truncate_idle_slots(connection, message.sent_day) == ()
+        assert await truncate_idle_slots(connection) in ((message.slot,), ())  # by today

@@ -7,10 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import pytest
 
-from consumer.errors import DatabaseError
 from consumer.messages import LEDGER_SLOTS, Row
-from consumer.postgres import PostgresSink, Server, connected, database_day, truncate_idle_slots
-from consumer.postgres.upkeep import live_slots
+from consumer.postgres import PostgresSink, Server, connected, truncate_idle_slots
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message, row
 
 FIRST_DAY = date(2024, 2, 10)
@@ -27,6 +25,11 @@ def sent_on(day: date) -> Row:
     return Row(message(int(noon.timestamp() * 1000)), row().values)
 
 
+async def truncate_on(connection: asyncpg.Connection, day: date) -> tuple[int, ...]:
+    """As `truncate_idle_slots`, on a day of our choice."""
+    return tuple(await connection.fetchval("SELECT consumer.truncate_slots_idle_on($1)", day))
+
+
 async def slots(connection: asyncpg.Connection) -> set[int]:
     return {record[0] for record in await connection.fetch("SELECT slot FROM consumer.ledger")}
 
@@ -40,7 +43,7 @@ async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_agai
             today = FIRST_DAY + timedelta(offset)
             sent[today] = sent_on(today)
             assert (await sink.write([sent[today]])).rows == 1
-            emptied = await truncate_idle_slots(connection, today)
+            emptied = await truncate_on(connection, today)
             assert len(emptied) == (1 if offset > 16 else 0)
             kept = [day for day in sent if (today - day).days <= 16]
             assert await slots(connection) == {sent[day].message.slot for day in kept}
@@ -48,9 +51,17 @@ async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_agai
             assert (await sink.write([oldest])).duplicates == 1
 
 
-def test_a_slot_is_never_live_for_two_days_at_once() -> None:
-    for offset in range(LEDGER_SLOTS):
-        assert len(live_slots(FIRST_DAY + timedelta(offset))) == 18
+async def test_a_full_ring_keeps_the_18_days_that_messages_may_still_have_been_sent_on(
+    any_database: str, connection: asyncpg.Connection
+) -> None:
+    days = [FIRST_DAY + timedelta(offset) for offset in range(LEDGER_SLOTS)]
+    today = days[16]
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        await sink.write([sent_on(day) for day in days])
+    await truncate_on(connection, today)
+    live = {sent_on(today + timedelta(offset)).message.slot for offset in range(-16, 2)}
+    assert len(live) == 18
+    assert await slots(connection) == live
 
 
 async def test_only_one_replica_truncates(
@@ -58,11 +69,10 @@ async def test_only_one_replica_truncates(
 ) -> None:
     async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([sent_on(FIRST_DAY)])
-    later = FIRST_DAY + timedelta(20)
 
     async def truncate() -> tuple[int, ...]:
         async with connected(Server(any_database)) as other:
-            return await truncate_idle_slots(other, later)
+            return await truncate_on(other, FIRST_DAY + timedelta(20))
 
     emptied = await asyncio.gather(*(truncate() for _ in range(4)))
     assert sorted(emptied) == [(), (), (), (sent_on(FIRST_DAY).message.slot,)]
@@ -78,13 +88,19 @@ async def test_a_slot_in_use_is_left_for_later(
     async with connected(Server(any_database)) as other:
         async with connection.transaction():
             await connection.execute("LOCK TABLE consumer.ledger IN ACCESS SHARE MODE")
-            with pytest.raises(DatabaseError, match="55P03"):
-                await truncate_idle_slots(other, later)
-        assert len(await truncate_idle_slots(other, later)) == 1
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await truncate_on(other, later)
+        assert len(await truncate_on(other, later)) == 1
 
 
-async def test_the_day_is_that_of_the_server_in_utc(connection: asyncpg.Connection) -> None:
-    await connection.execute("SET TimeZone = 'Pacific/Kiritimati'")
-    assert abs(await database_day(connection) - datetime.now(UTC).date()) <= timedelta(1)
-    today = await connection.fetchval("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
-    assert (await database_day(connection)).isoformat() == today
+async def test_the_day_is_that_of_the_server_in_utc(
+    any_database: str, connection: asyncpg.Connection
+) -> None:
+    day: date = await connection.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
+    live, idle = (sent_on(day + timedelta(offset)) for offset in (1, 2))
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        await sink.write([live, idle])
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):
+        await connection.execute(f"SET TimeZone = '{zone}'")
+        assert await truncate_idle_slots(connection) in ((idle.message.slot,), ())
+    assert await slots(connection) == {live.message.slot}

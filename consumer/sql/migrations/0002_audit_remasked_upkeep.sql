@@ -82,11 +82,50 @@ $$;
 REVOKE ALL ON FUNCTION
     consumer.record_audit(text, text[], text[], text[], text[], bytea[], text[]) FROM PUBLIC;
 
--- While keys are rotated: what each old token of a column is under the new key. The views of
--- repeated values join both through it, for the database itself has no key.
+-- While keys are rotated: what each old token of a column (`table.column`) is under the primary
+-- key. The views of repeated values join both through it, for the database itself has no key.
 CREATE TABLE consumer.remasked (
     column_name text NOT NULL,
     old_token text NOT NULL,
     new_token text NOT NULL,
     PRIMARY KEY (column_name, old_token)
 );
+
+-- Empties the ledger slots that no message still on the queue can have, and returns those that
+-- were filled. SQS keeps a message for 14 days; the rest of 16 is for clocks that disagree. One
+-- caller at a time: another that comes meanwhile returns none at once. Whoever queues behind
+-- TRUNCATE's lock waits as long as TRUNCATE does, hence the lock_timeout.
+CREATE FUNCTION consumer.truncate_slots_idle_on(today date) RETURNS integer[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+DECLARE
+    emptied integer[] := '{}';
+    filled boolean;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('consumer.upkeep', 0)) THEN
+        RETURN emptied;
+    END IF;
+    FOR slot IN 0..31 LOOP
+        CONTINUE WHEN slot IN (
+            SELECT (today + days - date '1970-01-01') % 32 FROM generate_series(-16, 1) AS days
+        );
+        EXECUTE format('SELECT EXISTS (SELECT FROM consumer.%I)', 'ledger_' || to_char(slot, 'FM00'))
+            INTO filled;
+        IF filled THEN
+            EXECUTE format('TRUNCATE consumer.%I', 'ledger_' || to_char(slot, 'FM00'));
+            emptied := emptied || slot;
+        END IF;
+    END LOOP;
+    RETURN emptied;
+END
+$$;
+
+-- The same by the server's clock, with its owner's rights: a role that only inserts can do the
+-- upkeep, and cannot make the ledger forget a message that may come again.
+CREATE FUNCTION consumer.truncate_idle_slots() RETURNS integer[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN consumer.truncate_slots_idle_on((now() AT TIME ZONE 'UTC')::date);
+END
+$$;
+REVOKE ALL ON FUNCTION consumer.truncate_slots_idle_on(date), consumer.truncate_idle_slots()
+    FROM PUBLIC;
