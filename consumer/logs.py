@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
-from typing import TextIO
+from typing import Protocol
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger as Logger, Processor
@@ -31,10 +31,23 @@ _MAX_KNOWN_FAILURES = 256
 Description = dict[str, object]
 
 
+class Stream(Protocol):
+    """Where lines go; of a TextIO no more than this is used."""
+
+    def write(self, text: str, /) -> object:
+        """Write."""
+
+    def flush(self) -> None:
+        """Write out what is held back."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+
+
 class _Lines:
     """Writes lines to a stream; a closed pipe or a full disk must not stop the service."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def write(self, line: str) -> None:
@@ -45,7 +58,7 @@ class _Lines:
     debug = info = warning = error = critical = write
 
 
-def make_logger(*, level: str, form: str, stream: TextIO) -> Logger:
+def make_logger(*, level: str, form: str, stream: Stream) -> Logger:
     """Return a logger to `stream`.
 
     `level` is debug, info, warning or error; `form` is json, pretty, or auto: pretty where the

@@ -1,0 +1,19 @@
+"""The commands, one a file. Each gets the path of the settings as click's object."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def run_async(main: Coroutine[object, object, _T]) -> _T:
+    """Run a coroutine to its end, on uvloop where there is one."""
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    # Imported here, for it does not exist everywhere.
+    import uvloop  # noqa: PLC0415
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

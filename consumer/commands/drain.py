@@ -1,0 +1,77 @@
+"""`consumer drain`."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from consumer import hooks
+from consumer.commands import run_async
+from consumer.commands.status import StatusLine, bar
+from consumer.config import Settings, load_settings
+from consumer.errors import QueueError
+from consumer.hooks import Listener
+from consumer.logs import make_logger, stdlib_logs_to
+from consumer.service import Totals, queue_address_of, serve
+from consumer.sqs.client import open_transport
+from consumer.sqs.facts import queue_facts
+
+
+@click.command()
+@click.pass_obj
+def drain(config: Path | None) -> None:
+    """Consume the queue until it has been empty for two polls, then end.
+
+    The last line of the output is a JSON object with the numbers of messages received, written,
+    duplicate, quarantined and deleted, and the seconds it took.
+
+    \b
+    Examples:
+      consumer drain
+      consumer drain 2>drain.log | jq .written
+    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    settings = load_settings(config)
+    status = StatusLine(sys.stderr, time.monotonic)
+    started = time.monotonic()
+    try:
+        totals = run_async(_drain(settings, status))
+    finally:
+        status.clear()
+    seconds = round(time.monotonic() - started, 3)
+    click.echo(json.dumps(asdict(totals) | {"seconds": seconds}))
+
+
+async def _drain(settings: Settings, status: StatusLine) -> Totals:
+    listeners: list[Listener] = []
+    if status.isatty():
+        listeners.append(_progress(status, await _waiting(settings)))
+    logger = make_logger(level=settings.logs.level, form=settings.logs.format, stream=status)
+    with stdlib_logs_to(logger):
+        return await serve(settings, logger, until_empty=True, listeners=listeners)
+
+
+async def _waiting(settings: Settings) -> int:
+    """How many messages are on the queue; 0 if it does not answer, which is `serve`'s to tell."""
+    seconds = settings.sqs.call_timeout_seconds
+    address = queue_address_of(settings, 0)
+    try:
+        async with open_transport(address) as transport:
+            facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
+    except QueueError:
+        return 0
+    return facts.visible
+
+
+def _progress(status: StatusLine, total: int) -> Listener:
+    deleted = 0
+
+    def listen(event: hooks.Event) -> None:
+        nonlocal deleted
+        if isinstance(event, hooks.Deleted):
+            deleted += event.count
+            status.show(bar(deleted, total))
+
+    return listen

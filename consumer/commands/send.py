@@ -1,0 +1,93 @@
+"""`consumer send`."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+import click
+
+from consumer.commands import run_async
+from consumer.commands.status import StatusLine
+from consumer.config import Settings, load_settings
+from consumer.service import queue_address_of
+from consumer.sqs.client import open_transport
+from consumer.sqs.sending import FifoOrder, batches, send_batch
+
+_MAX_BODY_BYTES = 1024 * 1024
+_BATCHES_AT_A_TIME = 8
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--group-id",
+    default="consumer-send",
+    show_default=True,
+    help="The MessageGroupId, on a FIFO queue.",
+)
+@click.pass_obj
+def send(config: Path | None, file: BinaryIO, group_id: str) -> None:
+    """Send each line of FILE as a message; `-` is standard input. Empty lines are left out.
+
+    Nothing is checked but that SQS can carry it, so malformed events can be sent too. If a call's
+    answer is lost, its messages may be there nevertheless.
+
+    \b
+    Examples:
+      consumer send login-events.jsonl
+      zcat events.jsonl.gz | consumer send -
+    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    settings = load_settings(config)
+    status = StatusLine(sys.stderr, time.monotonic)
+    try:
+        sent = run_async(_send(settings, _bodies(file), group_id, status.show))
+    finally:
+        status.clear()
+    click.echo(f"{sent:,} messages sent", err=True)
+
+
+def _bodies(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            body = line.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise click.ClickException(f"line {number} is not UTF-8") from None
+        if len(line) > _MAX_BODY_BYTES + 2:
+            raise click.ClickException(f"line {number} is larger than SQS's limit of 1 MiB")
+        if body.strip():
+            yield body
+
+
+async def _send(
+    settings: Settings, bodies: Iterator[str], group_id: str, show: Callable[[str], None]
+) -> int:
+    """Send all bodies, batches at the same time; on a FIFO queue one after the other."""
+    address = queue_address_of(settings, 0)
+    is_fifo = address.queue_url.endswith(".fifo")
+    run_id = uuid4().hex
+    work = iter(enumerate(batches(bodies)))
+    sent = 0
+
+    async with open_transport(address) as transport:
+
+        async def send_batches() -> None:
+            nonlocal sent
+            for number, batch in work:
+                await send_batch(
+                    transport,
+                    address.queue_url,
+                    batch,
+                    timeout_seconds=settings.sqs.call_timeout_seconds,
+                    fifo=FifoOrder(group_id, f"{run_id}-{number}-") if is_fifo else None,
+                )
+                sent += len(batch)
+                show(f"{sent:,} messages sent")
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(1 if is_fifo else _BATCHES_AT_A_TIME):
+                tasks.create_task(send_batches())
+    return sent
