@@ -25,6 +25,11 @@ $(SETUP): locks/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What the targets that measure and release need, in the same environment.
+$(VENV)/.tools: $(SETUP) locks/tools.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/tools.txt
+	@touch $@
+
 .PHONY: demo
 demo: $(SETUP) ## Run the main job end to end (MESSAGES=1000, ARGS="--events FILE --keep")
 	@$(BIN)/consumer demo --messages $(or $(MESSAGES),1000) $(ARGS)
@@ -48,6 +53,7 @@ format: $(SETUP) ## Format, and mend what ruff can mend
 .PHONY: lock
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile $(UV_FLAGS) --extra embedded --group dev pyproject.toml -o locks/dev.txt
+	uv pip compile $(UV_FLAGS) --extra embedded --group dev --group tools -c locks/dev.txt pyproject.toml -o locks/tools.txt
 	uv pip compile $(UV_FLAGS) --extra embedded -c locks/dev.txt pyproject.toml -o locks/embedded.txt
 	uv pip compile $(UV_FLAGS) -c locks/dev.txt pyproject.toml -o locks/run.txt
 UV_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
