@@ -8,6 +8,7 @@ from consumer.postgres.query import Answer, answer_of
 from consumer.postgres.roles import grant_roles
 from consumer.postgres.schema import add_column, migrate
 from consumer.postgres.sink import PostgresSink
+from consumer.postgres.tokens_left import TokensLeft, tokens_left
 from consumer.postgres.upkeep import truncate_idle_slots
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Inspection",
     "PostgresSink",
     "Server",
+    "TokensLeft",
     "add_column",
     "answer_of",
     "check_keys",
@@ -29,5 +31,6 @@ __all__ = [
     "inspect",
     "inspect_table",
     "migrate",
+    "tokens_left",
     "truncate_idle_slots",
 ]
