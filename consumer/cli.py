@@ -22,6 +22,7 @@ _COMMANDS = {
     "send": ("consumer.commands.send:send", "Send the lines of a file to the queue."),
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
     "recover": ("consumer.commands.recover:recover", "Show what tokens stand for, on record."),
+    "remask": ("consumer.commands.remask:remask", "Rewrite old keys' tokens under the new key."),
     "audit": ("consumer.commands.audit:audit", "Check the record of who was shown what."),
 }
 

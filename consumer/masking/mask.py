@@ -52,6 +52,9 @@ class Mask(Protocol):
     def recover(self, token: str) -> str:
         """The canonical text of the value; raises TokenError."""
 
+    def renew(self, token: str) -> str:
+        """The token of the same value under the primary key; raises TokenError."""
+
 
 class TokenMask:
     """A mask that stores tokens."""
@@ -74,12 +77,19 @@ class TokenMask:
 
     def recover(self, token: str) -> str:
         """The canonical text of the value; raises TokenError."""
+        return self._encoding.decode(self._open(token))
+
+    def renew(self, token: str) -> str:
+        """The token of the same value under the primary key; raises TokenError."""
+        return self(self._open(token))
+
+    def _open(self, token: str) -> bytes:
         kid = kid_of(token)
         if kid is None:
             raise TokenError("the token is malformed: it does not begin with a kid and a dot")
         if kid not in self._ciphers:
             raise TokenError(f"the key ring has no key {kid}: use the ring that made the token")
-        return self._encoding.decode(self._ciphers[kid].open(token[len(kid) + 1 :]))
+        return self._ciphers[kid].open(token[len(kid) + 1 :])
 
 
 class DropMask:
@@ -99,6 +109,10 @@ class DropMask:
         """Nothing: raises TokenError."""
         del token
         raise TokenError("this column is masked with drop: its values were never stored")
+
+    def renew(self, token: str) -> str:
+        """Nothing: raises TokenError."""
+        return self.recover(token)
 
 
 _CIPHERS: Mapping[Mode, Callable[[KeyRing, str, str], Cipher]] = {

@@ -31,11 +31,20 @@ class BodySeal:
         JSON's escapes can put lone surrogates into a body, which UTF-8 has no place for; they are
         written as UTF-8 would if it allowed them, so that a body comes back as it was.
         """
-        data = body.encode("utf-8", "surrogatepass")
+        return self._seal(message_id, body.encode("utf-8", "surrogatepass"))
+
+    def _seal(self, message_id: str, data: bytes) -> bytes:
         return self._aeads[self.kid].encrypt(data, _associated(message_id, self.kid))
 
     def unseal(self, kid: str, message_id: str, sealed: bytes) -> str:
         """The body; raises TokenError if the key, the message or the bytes are others."""
+        return self._unseal(kid, message_id, sealed).decode("utf-8", "surrogatepass")
+
+    def renew(self, kid: str, message_id: str, sealed: bytes) -> bytes:
+        """The same body under the primary key; raises what `unseal` raises."""
+        return self._seal(message_id, self._unseal(kid, message_id, sealed))
+
+    def _unseal(self, kid: str, message_id: str, sealed: bytes) -> bytes:
         if kid not in self._aeads:
             raise TokenError("the key ring has no key of this name: use the ring that sealed it")
         try:
@@ -44,7 +53,7 @@ class BodySeal:
             data = None
         if data is None:
             raise TokenError("the sealed body does not authenticate: it was changed or moved")
-        return data.decode("utf-8", "surrogatepass")
+        return data
 
 
 def _associated(message_id: str, kid: str) -> list[bytes]:

@@ -5,8 +5,9 @@ from consumer.postgres.export import copy_out
 from consumer.postgres.guard import check_keys, guard_keys
 from consumer.postgres.inspect import Finding, Inspection, inspect, inspect_table
 from consumer.postgres.query import Answer, answer_of
+from consumer.postgres.remask import Progress, Remasked, Renewal, remask
 from consumer.postgres.roles import grant_roles
-from consumer.postgres.schema import add_column, migrate
+from consumer.postgres.schema import add_column, columns_in, migrate
 from consumer.postgres.sink import PostgresSink
 from consumer.postgres.tokens_left import TokensLeft, tokens_left
 from consumer.postgres.upkeep import truncate_idle_slots
@@ -17,12 +18,16 @@ __all__ = [
     "Finding",
     "Inspection",
     "PostgresSink",
+    "Progress",
+    "Remasked",
+    "Renewal",
     "Server",
     "TokensLeft",
     "add_column",
     "answer_of",
     "check_keys",
     "close",
+    "columns_in",
     "connect",
     "connected",
     "copy_out",
@@ -31,6 +36,7 @@ __all__ = [
     "inspect",
     "inspect_table",
     "migrate",
+    "remask",
     "tokens_left",
     "truncate_idle_slots",
 ]

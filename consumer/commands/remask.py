@@ -1,0 +1,102 @@
+"""`consumer remask`."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import click
+
+from consumer.commands import run_async
+from consumer.commands.status import StatusLine, bar
+from consumer.config import Settings, load_settings, read_key_ring
+from consumer.events import load_model, masks_of, table_of
+from consumer.masking import BodySeal, KeyRing
+from consumer.postgres import Progress, Remasked, Renewal, columns_in, connected, remask as rewrite
+from consumer.postgres.audit import Action, AuditEntry, record
+from consumer.service import server_of
+
+
+@click.command()
+@click.option(
+    "--pages-a-batch",
+    type=click.IntRange(1, 100_000),
+    default=128,
+    show_default=True,
+    help="Pages of the table in a transaction; a page of 8 KiB has some 40 rows.",
+)
+@click.pass_obj
+def remask(config: Path | None, pages_a_batch: int) -> None:
+    """Rewrite the tokens of old keys under the primary key, quarantined bodies as well.
+
+    For when a new key has become primary, on all replicas. May run beside them, may be killed and
+    run again: it goes on where it was. At the end it counts what is left of old keys: the exit
+    code is 0 only if that is nothing, and then the old keys may be retired.
+
+    The table grows by the rows rewritten until it is vacuumed, as by any UPDATE.
+
+    \b
+    Examples:
+      consumer remask
+      consumer remask --pages-a-batch 16    # shorter transactions
+    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    settings = load_settings(config)
+    status = StatusLine(sys.stderr, time.monotonic)
+    try:
+        done = run_async(_remask(settings, pages_a_batch, _progress(status, time.monotonic)))
+    finally:
+        status.clear()
+    click.echo(f"{done.rows:,} rows and {done.bodies:,} quarantined bodies rewritten")
+    for refusal in sorted(done.refusals):
+        click.echo(f"could not be rewritten: {refusal}", err=True)
+    for column, rows in {**done.left, "quarantined bodies": done.bodies_left}.items():
+        if rows:
+            click.echo(f"left of other keys: {column}: {rows:,}", err=True)
+    if not done.is_complete:
+        raise click.ClickException(
+            "tokens of other keys are left: keep these keys. If replicas wrote them meanwhile, give"
+            " all the new key ring and run this again"
+        )
+    click.echo("no token of another key is left")
+
+
+async def _remask(
+    settings: Settings, pages_a_batch: int, show: Callable[[Progress], None]
+) -> Remasked:
+    model = load_model(settings.event.model)
+    ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+    async with connected(server_of(settings)) as connection:
+        present = await columns_in(connection, table_of(model).name)
+        masks = {name: m for name, m in masks_of(model, ring).items() if name in present}
+        renewal = Renewal(
+            table=model.table,
+            primary=ring.primary,
+            tokens={name: mask.renew for name, mask in masks.items()},
+            body=BodySeal(ring).renew,
+        )
+        await _on_record(connection, ring, "begun")
+        done = await rewrite(connection, renewal, pages_a_batch=pages_a_batch, show=show)
+        outcome = "nothing of other keys left" if done.is_complete else "tokens of other keys left"
+        await _on_record(connection, ring, outcome)
+    return done
+
+
+async def _on_record(connection: asyncpg.Connection, ring: KeyRing, outcome: str) -> None:
+    reason = f"rotation to {ring.primary}"
+    await record(connection, [AuditEntry(Action.REMASK, reason, outcome, kid=ring.primary)])
+
+
+def _progress(status: StatusLine, clock: Callable[[], float]) -> Callable[[Progress], None]:
+    """Show a bar with the rate of rows, and the time that the stage will still take."""
+    began: dict[str, float] = {}
+
+    def show(progress: Progress) -> None:
+        seconds = clock() - began.setdefault(progress.stage, clock())
+        left = seconds / progress.pages * (progress.of_pages - progress.pages)
+        rate = progress.rows / seconds if seconds else 0
+        rows = f", {progress.rows:,} rows, {rate:,.0f} a second" if progress.rows else ""
+        pages = bar(progress.pages, progress.of_pages)
+        status.show(f"{progress.stage} {pages} pages{rows}, {left:,.0f} s left")
+
+    return show
