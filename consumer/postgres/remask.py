@@ -68,7 +68,6 @@ _RESEAL = """
 # Bodies of 1 MiB each, read and written.
 _BODIES_AT_A_TIME = 16
 
-_LEFT = "SELECT count(*) FROM {table} WHERE {column} NOT LIKE $1"
 _BODIES_LEFT = "SELECT count(*) FROM consumer.quarantine WHERE kid <> $1"
 
 RenewToken = Callable[[str], str]
@@ -257,7 +256,10 @@ async def _reseal_bodies(connection: asyncpg.Connection, renewal: Renewal, done:
 
 
 async def _count_left(connection: asyncpg.Connection, renewal: Renewal, done: Remasked) -> None:
-    for column in renewal.tokens:
-        query = _LEFT.format(table=quoted(renewal.table), column=identifier(column))
-        done.left[column] = await connection.fetchval(query, renewal.like)
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in renewal.tokens
+    )
+    query = f"SELECT {counts} FROM {quoted(renewal.table)}"  # noqa: S608 - quoted names alone
+    (left,) = await connection.fetch(query, renewal.like)
+    done.left = dict(zip(renewal.tokens, left, strict=True))
     done.bodies_left = await connection.fetchval(_BODIES_LEFT, renewal.primary)
