@@ -139,15 +139,16 @@ async def remask(
     """
     done = Remasked()
     with translated():
-        await connection.execute(_FORGET_OTHERS, renewal.like)
-        async for batch in _batches(connection, renewal.table, pages_a_batch):
-            await _map_tokens(connection, renewal, batch, done)
-            show(Progress("finding old tokens", batch.pages_done, batch.of_pages, done.rows))
-        async for batch in _batches(connection, renewal.table, pages_a_batch):
-            await _rewrite(connection, renewal, batch, done)
-            show(Progress("rewriting rows", batch.pages_done, batch.of_pages, done.rows))
+        if renewal.tokens:
+            await connection.execute(_FORGET_OTHERS, renewal.like)
+            async for batch in _batches(connection, renewal.table, pages_a_batch):
+                await _map_tokens(connection, renewal, batch, done)
+                show(Progress("finding old tokens", batch.pages_done, batch.of_pages, done.rows))
+            async for batch in _batches(connection, renewal.table, pages_a_batch):
+                await _rewrite(connection, renewal, batch, done)
+                show(Progress("rewriting rows", batch.pages_done, batch.of_pages, done.rows))
+            await _count_rows_left(connection, renewal, done)
         await _reseal_bodies(connection, renewal, done)
-        await _count_left(connection, renewal, done)
         if done.is_complete:
             await connection.execute(_FORGET_ALL)
     return done
@@ -242,7 +243,7 @@ async def _reseal_bodies(connection: asyncpg.Connection, renewal: Renewal, done:
                 _OLD_BODIES, last_id, renewal.primary, _BODIES_AT_A_TIME
             )
             if not bodies:
-                return
+                break
             last_id = bodies[-1]["id"]
             resealed: list[tuple[int, str, bytes]] = []
             for body_id, message_id, kid, sealed in bodies:
@@ -253,13 +254,15 @@ async def _reseal_bodies(connection: asyncpg.Connection, renewal: Renewal, done:
             arrays = zip(*resealed, strict=True) if resealed else ((), (), ())
             status = await connection.execute(_RESEAL, renewal.primary, *map(list, arrays))
         done.bodies += int(status.rsplit(" ", 1)[-1])
+    done.bodies_left = await connection.fetchval(_BODIES_LEFT, renewal.primary)
 
 
-async def _count_left(connection: asyncpg.Connection, renewal: Renewal, done: Remasked) -> None:
+async def _count_rows_left(
+    connection: asyncpg.Connection, renewal: Renewal, done: Remasked
+) -> None:
     counts = ", ".join(
         f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in renewal.tokens
     )
     query = f"SELECT {counts} FROM {quoted(renewal.table)}"  # noqa: S608 - quoted names alone
     (left,) = await connection.fetch(query, renewal.like)
     done.left = dict(zip(renewal.tokens, left, strict=True))
-    done.bodies_left = await connection.fetchval(_BODIES_LEFT, renewal.primary)

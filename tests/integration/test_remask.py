@@ -197,6 +197,12 @@ async def test_irreversible_tokens_stay_under_their_key(database: str) -> None:
     assert "irreversible" in next(iter(done.refusals))
 
 
+async def test_an_event_without_masked_fields_has_its_bodies_rewritten(database: str) -> None:
+    await quarantine(database, OLD, "no JSON")
+    done = await run(database, renewal(columns=()))
+    assert done == Remasked(bodies=1)
+
+
 async def test_an_interrupted_rotation_is_overtaken_by_the_next(database: str) -> None:
     await insert(database, OLD, range(200))
     with suppress(asyncio.CancelledError):
