@@ -22,7 +22,7 @@ def start_postgres(bindir: Path | None = None) -> PostgresServer:
     return PostgresServer.start(
         bindir=bindir,
         temporary_in=_IN_MEMORY if roomy else None,
-        settings={**FAST_SETTINGS, "max_wal_size": "128MB"},
+        settings={**FAST_SETTINGS, "max_wal_size": "128MB", "track_commit_timestamp": "on"},
     )
 
 

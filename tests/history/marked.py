@@ -1,0 +1,93 @@
+"""Events whose raw values look like nothing else, wherever and in whatever encoding they appear."""
+
+import base64
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+# Letters that no hexadecimal number has, so that no id and no digest looks like a mark.
+_LETTERS = "ghijklmnopqrstuvwxyz"
+_MARK_LENGTH = 12
+_RESERVED_IPV4 = 0xF0000000  # 240.0.0.0/4 (RFC 1112, 4): nothing has such an address
+_UNIQUE_LOCAL = 0xFD  # fd00::/8, with 40 random bits (RFC 4193, 3.1)
+
+_Event = dict[str, str | None]
+
+
+class Marks:
+    """The marks of one run: `device` and `address` make values, `pattern` finds them again."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._mark = "".join(rng.choices(_LETTERS, k=_MARK_LENGTH))
+        # No group of the prefix begins with a zero, so it has one spelling.
+        groups = (rng.randrange(0x1000, 0x10000) for _ in range(2))
+        first = _UNIQUE_LOCAL << 8 | rng.randrange(0x100)
+        self._prefix = b"".join(group.to_bytes(2, "big") for group in (first, *groups))
+
+    def device(self, number: int) -> str:
+        """A device id of its own for each number."""
+        return f"{self._mark}-{number}"
+
+    def address(self, number: int) -> str:
+        """An address of its own for each number below 2^28: of IPv6 for every fourth."""
+        if number % 4:
+            return str(IPv4Address(_RESERVED_IPV4 | number))
+        return str(IPv6Address(self._prefix + number.to_bytes(10, "big")))
+
+    @property
+    def pattern(self) -> re.Pattern[bytes]:
+        """Finds a marked value: as text, an address's bytes, or either in hexadecimal or base64."""
+        device = self._mark.encode()
+        address = IPv6Address(self._prefix + bytes(10)).exploded[:14].encode()
+        literals = [self._prefix, *_base64_of(device), *_base64_of(address)]
+        any_case = [device, address, *(each.hex().encode() for each in (device, address))]
+        alternatives = [
+            rb"(?<![0-9.])2(?:4[0-9]|5[0-5])(?:\.[0-9]{1,3}){3}(?![0-9])",
+            *map(re.escape, (*literals, *_base64_of(self._prefix))),
+            *(b"(?i:%b)" % re.escape(each) for each in (*any_case, self._prefix.hex().encode())),
+        ]
+        return re.compile(b"|".join(alternatives))
+
+
+def _base64_of(secret: bytes) -> Iterator[bytes]:
+    """What every base64 text of something with `secret` in it contains, for each alignment."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + secret)
+        # The first and the last letter may be made of neighbours' bits too.
+        whole = encoded[-(-before * 4 // 3) : (before + len(secret)) * 4 // 3]
+        yield whole
+        yield whole.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def marked_bodies(
+    rng: random.Random, marks: Marks, count: int, *, invalid_share: float = 0.1
+) -> Iterator[str]:
+    """Bodies of events; values come again and again, and invalid bodies hold marked values too."""
+    for _ in range(count):
+        event: _Event = {
+            "user_id": f"user-{rng.randrange(1 + count)}",
+            "app_version": f"{rng.randrange(10)}.{rng.randrange(20)}.{rng.randrange(20)}",
+            "device_type": rng.choice(("android", "ios")),
+            "ip": marks.address(rng.randrange(1 + count // 3)),
+            "locale": rng.choice(("RU", "DE", None)),
+            "device_id": marks.device(rng.randrange(1 + count // 2)),
+        }
+        if rng.random() < invalid_share:
+            yield rng.choice(_FLAWS)(event)
+        else:
+            yield json.dumps(event)
+
+
+_FLAWS: tuple[Callable[[_Event], str], ...] = (
+    lambda event: json.dumps(event)[:-1],
+    lambda event: json.dumps([event]),
+    lambda event: json.dumps({"foo": "oops_wrong_msg_type", "seen_from": event["ip"]}),
+    lambda event: json.dumps({k: v for k, v in event.items() if k != "user_id"}),
+    lambda event: json.dumps(event | {"device_id": [event["device_id"]]}),
+    lambda event: json.dumps(event | {"device_id": f"{event['device_id']}" * 20}),
+    lambda event: json.dumps(event | {"device_id": f"{event['device_id']}\0"}),
+    lambda event: json.dumps(event | {"ip": f"{event['ip']}.256"}),
+    lambda event: json.dumps(event | {"locale": f"{event['device_id']}\n\x1b[31m" * 9}),
+)
