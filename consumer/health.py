@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 from aiohttp import web
 
@@ -203,7 +203,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports have asyncio's methods, but not its classes.
+        transport = cast("asyncio.Transport", transport)
         if len(self._open_connections) >= self._max_connections:
             transport.abort()
             return

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 # Ten messages of 1 MiB, each byte as a six-byte escape, and room to spare.
@@ -45,8 +46,8 @@ class _Connection(asyncio.Protocol):
         self._used = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have asyncio's methods, but not its classes.
+        self._transport = cast("asyncio.Transport", transport)
 
     async def send(self, request: bytes) -> HttpAnswer:
         """Send a request and wait for its answer."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import cast
 
 from consumer.embedded.sqs.framing import (
     MAX_BODY_BYTES,
@@ -60,8 +61,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have asyncio's methods, but not its classes.
+        self._transport = cast("asyncio.Transport", transport)
         self._on_made(self)
         self._watch_idleness()
 
