@@ -21,6 +21,10 @@ class TokenError(ConsumerError):
     """A token was cut, tampered with, moved to another column, or names an unknown key."""
 
 
+class NotATokenError(TokenError):
+    """The text is no token at all, and so might be a raw value that was given by mistake."""
+
+
 class QueueError(ConsumerError):
     """A call to the queue failed: `operation` is SQS's name of it, `code` the error's.
 

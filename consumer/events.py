@@ -248,6 +248,17 @@ def masked_columns(model: type[Event]) -> tuple[str, ...]:
     return tuple(into.column for into in _all_into(model))
 
 
+def siv_columns(model: type[Event]) -> Mapping[str, Encoding]:
+    """The encoding of each column that is masked with siv, whose tokens tell their own origin."""
+    return {
+        into.column: storage.encoding
+        for name in model.model_fields
+        if isinstance(storage := storage_of(model, name), Masked)
+        for into in storage.into
+        if into.mode is Mode.SIV
+    }
+
+
 def columns_to_recover(model: type[Event], name: str = "") -> tuple[str, ...]:
     """The columns that a token may stand in: those of the field `name`, or the column `name`.
 
@@ -261,7 +272,7 @@ def columns_to_recover(model: type[Event], name: str = "") -> tuple[str, ...]:
     elif name:
         columns = tuple(into.column for into in _all_into(model) if into.column == name)
     else:
-        columns = tuple(into.column for into in _all_into(model) if into.mode is Mode.SIV)
+        columns = tuple(siv_columns(model))
     if not columns:
         fault = f"has no masked column {name}" if name else "masks no column with siv: name one"
         raise SettingsError(f"{model.__name__} {fault}")

@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from consumer.errors import SettingsError, TokenError
+from consumer.errors import NotATokenError, SettingsError, TokenError
 from consumer.events import (
     Event,
     Masked,
     columns_to_recover,
     json_name,
     masks_of,
+    siv_columns,
     storage_of,
     table_of,
 )
-from consumer.masking import BodySeal, KeyRing, Mask, is_utf8
+from consumer.masking import BodySeal, KeyRing, Mask, Suspect, diagnosis, is_utf8
 from consumer.messages import (
     ColumnValue,
     Message,
@@ -188,20 +189,29 @@ class Recovery:
     def __init__(self, model: type[Event], key_ring: KeyRing, of: str = "") -> None:
         masks = masks_of(model, key_ring)
         self._masks = {column: masks[column] for column in columns_to_recover(model, of)}
+        self._kids = key_ring.kids
+        self._suspects = [
+            Suspect(f"{model.table}.{column}", masks[column], encoding, meant=column in self._masks)
+            for column, encoding in siv_columns(model).items()
+        ]
 
     def __call__(self, token: str) -> Recovered:
         """What one token stands for.
 
         Raises:
-            TokenError: the token is malformed, its key unknown, or it does not authenticate.
+            NotATokenError: the text does not look like a token.
+            TokenError: the token was cut, changed, relabelled or moved, its key is not in the
+                ring, or the column's mode has no way back; the text says which.
         """
-        refusals = []
+        refusals: list[TokenError] = []
         for column, mask in self._masks.items():
             try:
                 return Recovered(column, mask.recover(token))
-            except TokenError as refused:
-                refusals.append(refused)
-        raise refusals[0]
+            except TokenError as refusal:
+                refusals.append(refusal)
+        refused = diagnosis(token, self._suspects, self._kids)
+        is_siv = any(suspect.meant for suspect in self._suspects)
+        raise refused if is_siv or isinstance(refused, NotATokenError) else refusals[0]
 
 
 def recover(model: type[Event], key_ring: KeyRing, token: str, of: str = "") -> Recovered:

@@ -1,7 +1,7 @@
 """`consumer recover`."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ import click
 from consumer.commands import run_async
 from consumer.commands.tokens import Csv, CsvFile, Item, Lines, Output, Table, answered, listed
 from consumer.config import load_settings, read_key_ring
-from consumer.errors import TokenError
-from consumer.events import load_model
+from consumer.errors import NotATokenError, TokenError
+from consumer.events import load_model, masked_columns
 from consumer.masking import KeyRing, kid_of
 from consumer.postgres import Server, answer_of, connected
 from consumer.postgres.audit import Action, AuditEntry, AuditHead, digest_of, record
@@ -33,8 +33,8 @@ _Attempt = Recovered | TokenError
     "--field",
     "of",
     default="",
-    help="The masked field, or one of its columns, that the tokens are of. Default: each column"
-    " that is masked with siv is tried.",
+    help="The masked field, or one of its columns, that the tokens are of. Default: --column, if it"
+    " is such a column; otherwise each column that is masked with siv is tried.",
 )
 @click.option(
     "--csv",
@@ -86,6 +86,8 @@ def recover(
     settings = load_settings(config)
     model = load_model(settings.event.model)
     ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+    if not of and column in masked_columns(model):
+        of = column
     desk = _Desk(model.table, of, Recovery(model, ring, of), reason)
     head = run_async(_recover(server_of(settings), desk, source))
     if head is not None:
@@ -119,6 +121,7 @@ class _Source:
         column = self.column or ""
         if self.csv_file is not None:
             file = CsvFile(self.csv_file)
+            stack.callback(file.release)
             table = Table(file.columns, column, self.into)
             return file.items(table), Csv(stream, table)
         if self.query is not None:
@@ -127,8 +130,7 @@ class _Source:
             answer = await stack.enter_async_context(answer_of(reader, self.query))
             table = Table(answer.columns, column, self.into)
             return answered(answer, table), Csv(stream, table)
-        lines = sys.stdin if self.tokens == ("-",) else self.tokens
-        return listed(lines), Lines(stream)
+        return listed(_lines() if self.tokens == ("-",) else self.tokens), Lines(stream)
 
 
 class _Desk:
@@ -162,16 +164,18 @@ class _Desk:
             return refusal
 
     def _entry(self, token: str, attempt: _Attempt) -> AuditEntry:
-        outcome, column = f"refused: {attempt}", self._of or None
+        outcome, column = f"refused: {attempt}", self._of
         if isinstance(attempt, Recovered):
-            outcome, column = "recovered", f"{self._table}.{attempt.column}"
+            outcome, column = "recovered", attempt.column
+        # What is no token may be a raw value, and its hash would give it away.
+        is_token = not isinstance(attempt, NotATokenError)
         return AuditEntry(
             Action.RECOVER,
             self._reason,
             outcome,
-            column=column,
-            kid=kid_of(token),
-            digest=digest_of(token),
+            column=f"{self._table}.{column}" if column else None,
+            kid=kid_of(token) if is_token else None,
+            digest=digest_of(token) if is_token else None,
         )
 
 
@@ -197,6 +201,12 @@ async def _batches(items: AsyncIterator[Item]) -> AsyncIterator[list[Item]]:
             batch = []
     if batch:
         yield batch
+
+
+def _lines() -> Iterator[str]:
+    """Standard input's lines; what is not UTF-8 is no token, and is refused as one."""
+    for line in sys.stdin.buffer:
+        yield line.decode("utf-8", "backslashreplace")
 
 
 def _value(attempts: Mapping[str, _Attempt], item: Item) -> str | None:

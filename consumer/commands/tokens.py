@@ -86,6 +86,10 @@ class CsvFile:
             fault = "not UTF-8"
         raise click.ClickException(f"line {self._reader.line_num + 1}: {fault}")
 
+    def release(self) -> None:
+        """Leave the file to whoever opened it."""
+        self._lines.detach()
+
     async def items(self, table: Table) -> AsyncIterator[Item]:
         """The rows, numbered as in a spreadsheet: the header is row 1."""
         number = _HEADER_ROWS

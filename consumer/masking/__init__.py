@@ -4,6 +4,7 @@ A token is `<kid>.<text>`: the name of the key, and what the mode made of the va
 in the same column under the same key is the same token, wherever and whenever it is made.
 """
 
+from consumer.masking.diagnosis import Suspect, diagnosis
 from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding, is_utf8
 from consumer.masking.keyring import KeyRing, KeyState
 from consumer.masking.mask import MASKED_LENGTH, Mask, Mode, kid_of, mask_for
@@ -19,6 +20,8 @@ __all__ = [
     "KeyState",
     "Mask",
     "Mode",
+    "Suspect",
+    "diagnosis",
     "is_utf8",
     "kid_of",
     "mask_for",

@@ -5,7 +5,7 @@ Two texts that mean the same have the same bytes, and nothing else has.
 
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from consumer.errors import TokenError
 from consumer.messages import Reason, ValueRefusedError
@@ -32,6 +32,10 @@ def is_utf8(text: str) -> bool:
 class Encoding(Protocol):
     """How a field's text becomes bytes."""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many bytes `encode` may give."""
+
     def encode(self, text: str) -> bytes:
         """The canonical bytes of `text`; raises ValueRefusedError if it has none."""
 
@@ -45,6 +49,8 @@ class AddressEncoding:
 
     So 1.2.3.4 and ::ffff:1.2.3.4 are equal, and so are all spellings of one IPv6 address.
     """
+
+    sizes: ClassVar[tuple[int, ...]] = (ADDRESS_BYTES,)
 
     def encode(self, text: str) -> bytes:
         """16 bytes; refuses what is neither an IPv4 nor an IPv6 address."""
@@ -71,6 +77,10 @@ class IdentifierEncoding:
 
     The padding keeps a token's length from telling the length of the text.
     """
+
+    sizes: ClassVar[tuple[int, ...]] = tuple(
+        range(_PADDED_BYTES, IDENTIFIER_MAX_BYTES + 2, _PADDED_BYTES)
+    )
 
     def encode(self, text: str) -> bytes:
         """32 to 160 bytes; refuses NUL, lone surrogates, and more than 159 bytes of UTF-8."""

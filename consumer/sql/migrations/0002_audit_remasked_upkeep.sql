@@ -6,7 +6,7 @@ CREATE TABLE consumer.audit (
     database_role text NOT NULL,
     os_user text NOT NULL,
     action text NOT NULL,
-    reason text NOT NULL CHECK (btrim(reason) <> ''),
+    reason text NOT NULL CHECK (reason ~ '\S'),
     column_name text,
     kid text,
     digest bytea CHECK (octet_length(digest) = 32),

@@ -26,6 +26,11 @@ class Relay:
         """Pass on what clients send, and nothing of what the server says."""
         self._answering.clear()
 
+    def cut(self) -> None:
+        """Close every link, in both directions."""
+        for task in self._tasks:
+            task.cancel()
+
     def speak(self) -> None:
         self._passing.set()
         self._answering.set()
@@ -41,8 +46,7 @@ class Relay:
             yield self
         finally:
             server.close()
-            for task in self._tasks:
-                task.cancel()
+            self.cut()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

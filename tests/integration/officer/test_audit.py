@@ -1,0 +1,216 @@
+"""The audit: it only grows, and whatever was done to it shows."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from consumer.postgres import Server, connected
+from consumer.postgres.audit import EMPTY_AUDIT, Action, AuditEntry, AuditHead, record, verify
+from tests.integration.officer.office import Office
+
+ALL_COLUMNS = (
+    "at = at + interval '1 microsecond'",
+    "database_role = 'someone'",
+    "os_user = 'someone'",
+    "action = 'erase'",
+    "reason = 'a better one'",
+    "column_name = NULL",
+    "kid = 'k2'",
+    "digest = NULL",
+    "outcome = 'refused: tampered'",
+    "hash = sha256('')",
+    "previous_hash = sha256('')",
+)
+
+
+def entries(count: int, reason: str = "ticket 4711") -> list[AuditEntry]:
+    return [
+        AuditEntry(
+            Action.RECOVER,
+            reason,
+            "recovered",
+            column="user_logins.masked_ip",
+            kid="k1",
+            digest=hashlib.sha256(str(number).encode()).digest(),
+        )
+        for number in range(count)
+    ]
+
+
+async def recorded(office: Office, count: int = 5) -> AuditHead:
+    async with connected(Server(office.dsn)) as connection:
+        return await record(connection, entries(count))
+
+
+async def tampered_with(office: Office, *statements: str) -> None:
+    """Run statements as the owner, who can switch the trigger off."""
+    off = "ALTER TABLE consumer.audit DISABLE TRIGGER append_only;"
+    async with connected(Server(office.dsn)) as connection:
+        await connection.execute(off + ";".join(statements))
+
+
+async def test_an_untouched_audit_verifies_and_its_head_is_printed(office: Office) -> None:
+    empty = await office.consumer("audit", "verify")
+    assert (empty.code, empty.out) == (0, f"{EMPTY_AUDIT}\n")
+    head = await recorded(office)
+    shown = await office.consumer("audit", "verify")
+    assert (shown.code, shown.out) == (0, f"{head}\n")
+    assert "5 rows, and their chain holds" in shown.err
+
+
+async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
+    async with connected(Server(office.dsn)) as connection:
+        await record(connection, [AuditEntry(Action.ERASE, "wegen §17, 日本, '\"\\", "")])
+        await record(connection, [])
+        await record(connection, [AuditEntry(Action.REMASK, "x", "y", digest=os.urandom(32))])
+        verdict = await verify(connection)
+    assert (verdict.fault, verdict.head.number) == (None, 2)
+
+
+@pytest.mark.parametrize("change", ALL_COLUMNS)
+async def test_a_changed_row_is_found(office: Office, change: str) -> None:
+    await recorded(office)
+    await tampered_with(office, f"UPDATE consumer.audit SET {change} WHERE number = 3")  # noqa: S608 - a change of ours
+    shown = await office.consumer("audit", "verify")
+    assert (shown.code, shown.out) == (1, "")
+    assert "row 3 " in shown.err
+    assert "the chain holds up to 2:" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("statements", "says"),
+    [
+        (["DELETE FROM consumer.audit WHERE number = 1"], "row 1 is missing"),
+        (["DELETE FROM consumer.audit WHERE number = 3"], "row 3 is missing"),
+        (["DELETE FROM consumer.audit WHERE number > 3"], "ends with row 3"),
+        (["DELETE FROM consumer.audit"], "ends with row 0"),
+        (["TRUNCATE consumer.audit"], "ends with row 0"),
+        (
+            [
+                "DELETE FROM consumer.audit WHERE number = 3",
+                "UPDATE consumer.audit SET number = number - 1 WHERE number > 3",
+            ],
+            "row 3 does not follow row 2",
+        ),
+        (
+            [
+                "UPDATE consumer.audit SET number = 100 WHERE number = 2",
+                "UPDATE consumer.audit SET number = 2 WHERE number = 3",
+                "UPDATE consumer.audit SET number = 3 WHERE number = 100",
+            ],
+            "row 2 does not follow row 1",
+        ),
+        (
+            [
+                "INSERT INTO consumer.audit SELECT 6, at, database_role, os_user, action, reason,\
+                column_name, kid, digest, outcome, hash, sha256('') FROM consumer.audit\
+                WHERE number = 5"
+            ],
+            "row 6 was changed",
+        ),
+        (["DELETE FROM consumer.audit_head"], "ends with row 5"),
+    ],
+)
+async def test_a_row_removed_moved_or_added_is_found(
+    office: Office, statements: Sequence[str], says: str
+) -> None:
+    await recorded(office)
+    await tampered_with(office, *statements)
+    shown = await office.consumer("audit", "verify")
+    assert (shown.code, shown.out) == (1, "")
+    assert says in shown.err
+
+
+async def test_a_chain_written_anew_from_its_start_shows_against_a_head_kept_elsewhere(
+    office: Office,
+) -> None:
+    kept = await recorded(office)
+    await tampered_with(
+        office,
+        "TRUNCATE consumer.audit",
+        "UPDATE consumer.audit_head SET number = 0, hash = sha256('')",
+    )
+    async with connected(Server(office.dsn)) as connection:
+        await record(connection, entries(5, reason="another story"))
+    assert (await office.consumer("audit", "verify")).code == 0
+    shown = await office.consumer("audit", "verify", "--expect", str(kept))
+    assert (shown.code, shown.out) == (1, "")
+    assert "the head that was expected" in shown.err
+
+
+async def test_a_head_that_was_kept_is_found_in_what_has_grown_since(office: Office) -> None:
+    kept = await recorded(office)
+    await recorded(office)
+    assert (await office.consumer("audit", "verify", "--expect", str(kept))).code == 0
+    for malformed in ("", "5", "x:00", f"-1:{kept.hash.hex()}", "5:00"):
+        refused = await office.consumer("audit", "verify", "--expect", malformed)
+        assert refused.code == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE consumer.audit SET reason = 'x'",
+        "UPDATE consumer.audit SET reason = 'x' WHERE false",
+        "DELETE FROM consumer.audit",
+        "TRUNCATE consumer.audit",
+        "SET session_replication_role = replica; DELETE FROM consumer.audit",
+    ],
+)
+async def test_not_even_the_owner_changes_the_audit_by_accident(
+    office: Office, statement: str
+) -> None:
+    await recorded(office)
+    async with connected(Server(office.dsn)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"audit is append-only"):
+            await connection.execute(statement)
+        assert await connection.fetchval("SELECT count(*) FROM consumer.audit") == 5
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\t\n"])
+async def test_a_reason_of_nothing_is_refused_by_the_database_too(
+    office: Office, reason: str
+) -> None:
+    async with connected(Server(office.dsn)) as connection:
+        with pytest.raises(Exception, match="23514"):
+            await record(connection, entries(1, reason=reason))
+        assert (await verify(connection)).head == EMPTY_AUDIT
+
+
+async def test_writers_at_the_same_time_make_one_chain(office: Office) -> None:
+    async def write(name: str) -> None:
+        async with connected(Server(office.dsn)) as connection:
+            for _ in range(20):
+                await record(connection, entries(2, reason=name))
+
+    await asyncio.gather(*(write(f"writer {number}") for number in range(8)))
+    async with connected(Server(office.dsn)) as connection:
+        verdict = await verify(connection)
+    assert (verdict.fault, verdict.head.number) == (None, 320)
+
+
+async def test_a_writer_that_is_killed_leaves_the_chain_whole(office: Office) -> None:
+    await recorded(office)
+    async with connected(Server(office.dsn)) as other:
+        killed = await asyncpg.connect(office.dsn)
+        transaction = killed.transaction()
+        await transaction.start()
+        await record(killed, entries(3))
+        await other.fetch("SELECT pg_terminate_backend($1)", killed.get_server_pid())
+        killed.terminate()
+        await record(other, entries(1))
+        verdict = await verify(other)
+    assert (verdict.fault, verdict.head.number) == (None, 6)
+
+
+async def test_what_is_on_record_is_on_disk_whatever_the_session_says(office: Office) -> None:
+    async with connected(Server(office.dsn)) as connection:
+        await connection.execute("SET synchronous_commit = off")
+        async with connection.transaction():
+            await record(connection, entries(1))
+            assert await connection.fetchval("SHOW synchronous_commit") == "on"
+        assert await connection.fetchval("SHOW synchronous_commit") == "off"
