@@ -17,6 +17,7 @@ from consumer.masking.keyring import Key
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row
 from consumer.tables import Kind
 from consumer.transform import Transform, recover, unseal
+from tests.feeds import FEEDS
 
 _RING = KeyRing.generate("k1", os.urandom)
 _TEXT = {
@@ -34,7 +35,6 @@ _LOGIN: dict[str, object] = {
     "device_id": "593-47-5928",
 }
 _ID = "c0173198-76a8-4e67-bfc2-74eaa3bbff57"
-_FEED = Path(__file__).parents[3] / "shared" / "data" / "login-events.jsonl"
 
 
 def _message(body: str, sent_ms: int = 1_700_000_000_000) -> Message:
@@ -455,11 +455,13 @@ def test_after_a_rotation_old_tokens_are_recovered_and_new_ones_are_made() -> No
     assert tokens == (after, before)
 
 
-@pytest.mark.skipif(not _FEED.exists(), reason="the feed of 100 events is not here")
+@pytest.mark.parametrize("feed", FEEDS)
 @pytest.mark.parametrize("kinds", [_TEXT, _INTEGER], ids=["text", "integer"])
-def test_the_feed_of_100_events_is_99_rows_and_one_of_another_type(kinds: dict[str, Kind]) -> None:
+def test_a_feed_of_100_events_is_99_rows_and_one_of_another_type(
+    kinds: dict[str, Kind], feed: Path
+) -> None:
     transform = Transform(UserLogin, kinds, _RING)
-    outcomes = [transform(_message(line)) for line in _FEED.read_text().splitlines()]
+    outcomes = [transform(_message(line)) for line in feed.read_text().splitlines()]
     quarantined = [each for each in outcomes if isinstance(each, Quarantined)]
     assert len(outcomes) - len(quarantined) == 99
     assert [each.reason for each in quarantined] == [Reason.OTHER_EVENT]

@@ -1,0 +1,237 @@
+"""The main job, end to end: real processes between SQS over HTTP and a real PostgreSQL.
+
+The promises by their names: I1 a valid message is one row, I2 an invalid one is one quarantine
+row, I3 nothing else appears or disappears, I4 the queue ends empty with nothing in flight, I5
+deleted implies committed, I6 nothing raw anywhere.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from consumer.embedded.postgres import PostgresServer
+from consumer.embedded.sqs import (
+    DeliverTwice,
+    Disconnect,
+    Fault,
+    Request,
+    SqsServer,
+)
+from consumer.postgres import Server, connected
+from tests.consumers import Place, Running, place
+from tests.feeds import FEEDS, OURS
+from tests.landed import assert_landed, everything_in
+from tests.waiting import eventually
+
+_LOGINS = OURS.read_text().splitlines()
+_DEADLINE_SECONDS = 60.0
+
+
+def logins(count: int) -> list[str]:
+    """Login events, each one's user numbered, so that no two are equal; one in 100 is another's."""
+    return [
+        _LOGINS[number % 100].replace('"user_id": "', f'"user_id": "{number}-')
+        for number in range(count)
+    ]
+
+
+def only(
+    operation: str, fault: Fault, times: int | None = None
+) -> Callable[[Request], Fault | None]:
+    """A fault that befalls the first so many calls of an operation, or all of them."""
+    left = times
+
+    def placed(request: Request) -> Fault | None:
+        nonlocal left
+        if request.operation != operation or left == 0:
+            return None
+        if left is not None:
+            left -= 1
+        return fault
+
+    return placed
+
+
+async def column_to_integer(dsn: str) -> None:
+    async with connected(Server(dsn)) as connection:
+        await connection.execute(
+            "ALTER TABLE user_logins ALTER COLUMN app_version TYPE integer USING NULL"
+        )
+
+
+async def count_in(dsn: str, table: str) -> int:
+    async with connected(Server(dsn)) as connection:
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 of this file
+
+
+async def scraped(running: Running) -> dict[str, float]:
+    """The metrics' values by name and labels."""
+    port = (await running.logged("listening"))["port"]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+    ):
+        text = await answer.text()
+    samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in samples}
+
+
+@pytest.mark.parametrize("feed", FEEDS, ids=lambda path: path.parent.parent.name)
+@pytest.mark.parametrize("form", ["text", "integer"])
+async def test_the_feed_is_99_rows_and_one_in_quarantine_however_often_it_is_sent(
+    here: Place, form: str, feed: Path
+) -> None:
+    if form == "integer":
+        await column_to_integer(here.dsn)
+    talkative = here.consumer.but(CONSUMER_LOGS__LEVEL="debug")
+    sent = []
+    written = []
+    for _ in range(2):
+        sent += here.send(*bodies_of(feed))
+        drained = await talkative.run("drain")
+        written.append(drained.out + drained.err)
+        assert drained.code == 0, drained.err
+        assert drained.counts.pop("seconds") > 0
+        assert (
+            drained.counts.items()
+            >= {
+                "received": 100,
+                "written": 99,
+                "duplicate": 0,
+                "quarantined": 1,
+                "deleted": 100,
+            }.items()
+        )
+        assert here.is_clean()
+        await assert_landed(here.dsn, here.ring_json, sent)
+    assert await count_in(here.dsn, "user_logins") == 198
+    assert await count_in(here.dsn, "consumer.quarantine") == 2
+    everything = "\n".join([*written, await everything_in(here.dsn)])
+    assert [raw for raw in raw_values(feed) if raw in everything] == []
+
+
+def bodies_of(feed: Path) -> list[str]:
+    return feed.read_text().splitlines()
+
+
+def raw_values(feed: Path) -> set[str]:
+    events = [json.loads(body) for body in bodies_of(feed)]
+    return {event[name] for event in events for name in ("ip", "device_id") if name in event}
+
+
+@pytest.fixture
+async def moved_clock() -> list[float]:
+    """By how many seconds the queue's clock is ahead."""
+    return [0.0]
+
+
+@pytest.fixture
+async def sqs(moved_clock: list[float]) -> AsyncIterator[SqsServer]:
+    async with SqsServer(clock=lambda: time.time() + moved_clock[0]) as server:
+        yield server
+
+
+async def test_killed_between_the_commit_and_the_delete_nothing_is_lost_or_doubled(
+    here: Place, moved_clock: list[float]
+) -> None:
+    sent = here.send(*logins(200))
+    here.sqs.place_fault = only("DeleteMessageBatch", Disconnect())
+    async with here.consumer.running("run") as running:
+
+        async def all_committed() -> bool:
+            return await count_in(here.dsn, "consumer.ledger") == 200
+
+        await eventually(all_committed, within_seconds=_DEADLINE_SECONDS)
+        running.process.kill()
+        assert (await running.ended()).code == -signal.SIGKILL
+    assert len(here.messages()) == 200
+    here.sqs.place_fault = None
+    moved_clock[0] += 60
+    drained = await here.consumer.run("drain")
+    assert (drained.counts["written"], drained.counts["quarantined"]) == (0, 0)
+    assert drained.counts["duplicate"] == drained.counts["deleted"] == 200
+    assert here.is_clean()
+    await assert_landed(here.dsn, here.ring_json, sent)
+
+
+async def test_a_message_that_comes_twice_at_once_is_one_row(here: Place) -> None:
+    sent = here.send(*logins(100))
+    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 8)
+    drained = await here.consumer.run("drain")
+    counts = drained.counts
+    assert counts["received"] > counts["deleted"] == 100
+    assert counts["duplicate"] == counts["received"] - 100
+    assert here.is_clean()
+    await assert_landed(here.dsn, here.ring_json, sent)
+
+
+async def test_two_consumers_that_get_the_same_messages_write_each_once(here: Place) -> None:
+    sent = here.send(*logins(1000))
+    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 60)
+    one, other = await asyncio.gather(here.consumer.run("drain"), here.consumer.run("drain"))
+    assert one.code == other.code == 0
+    assert one.counts["written"] + other.counts["written"] == 990
+    assert one.counts["quarantined"] + other.counts["quarantined"] == 10
+    await assert_landed(here.dsn, here.ring_json, sent)
+    assert here.is_clean()
+
+
+async def test_stopped_under_load_it_leaves_nothing_in_flight_and_deletes_only_what_is_committed(
+    here: Place,
+) -> None:
+    sent = here.send(*logins(5000))
+    quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
+    async with quick.running("run") as running:
+        await eventually(lambda: len(here.messages()) < 5000, within_seconds=_DEADLINE_SECONDS)
+        ended = await running.stopped()
+    assert ended.code == 0, ended.err
+    left = {message.message_id for message in here.messages()}
+    assert here.queue.in_flight == 0
+    assert 0 < len(left) == here.queue.visible
+    await assert_landed(
+        here.dsn, here.ring_json, [each for each in sent if each.message_id not in left]
+    )
+
+
+async def test_the_database_stopped_and_started_under_load_costs_nothing(
+    own_postgres_server: PostgresServer,
+    own_database: str,
+    sqs: SqsServer,
+    key_ring_json: str,
+    tmp_path: Path,
+) -> None:
+    here = place(sqs, own_database, key_ring_json, tmp_path)
+    sent = here.send(*logins(3000))
+    quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
+    async with quick.running("run") as running:
+        await eventually(lambda: len(here.messages()) < 3000, within_seconds=_DEADLINE_SECONDS)
+        own_postgres_server.stop("immediate")
+        await running.logged("write failed")
+        assert here.queue.in_flight > 0
+        own_postgres_server.start_again()
+        await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
+        metrics = await scraped(running)
+        ended = await running.stopped()
+    assert ended.code == 0, ended.err
+    assert metrics["consumer_messages_given_back_total"] == 0
+    await assert_landed(own_database, key_ring_json, sent)
+
+
+async def test_a_fifo_queue_is_drained_too(
+    sqs: SqsServer, database: str, key_ring_json: str, tmp_path: Path
+) -> None:
+    here = place(
+        sqs, database, key_ring_json, tmp_path, name="logins.fifo", attributes={"FifoQueue": "true"}
+    )
+    assert (await here.consumer.run("send", str(OURS))).code == 0
+    sent = here.messages()
+    drained = await here.consumer.run("drain")
+    assert (drained.counts["written"], drained.counts["quarantined"]) == (99, 1)
+    assert here.is_clean()
+    await assert_landed(database, key_ring_json, sent)
