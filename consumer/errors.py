@@ -14,7 +14,26 @@ class SettingsError(ConsumerError):
 
 
 class KeyRingError(ConsumerError):
-    """The key ring is missing, malformed, or is not the one that the database knows."""
+    """The key ring is missing, malformed, or is not the one that the database knows.
+
+    `faults` has each thing that is wrong with it; the text has them all.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(f"key ring: {'; '.join(faults)}")
+        self.faults = faults
+
+
+class KeySourceError(ConsumerError):
+    """A call for the key ring failed: `operation` is AWS's name of it, `code` the error's.
+
+    It is transient: the call may be made again after a pause. A refusal is a KeyRingError.
+    """
+
+    def __init__(self, operation: str, code: str) -> None:
+        super().__init__(f"key ring: {operation}: {code}; try again")
+        self.operation = operation
+        self.code = code
 
 
 class TokenError(ConsumerError):

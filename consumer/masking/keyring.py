@@ -10,7 +10,7 @@ New tokens are made under the primary key; a `decrypt` key only recovers what it
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,7 +18,8 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from consumer.errors import KeyRingError
 
@@ -26,6 +27,7 @@ KEY_BYTES = 32
 _KID = re.compile(r"[a-z0-9]{1,8}")
 _VERSION = 1
 _PROPERTIES = ("version", "primary", "keys", "key", "state")
+_OUR_FAULT = "key_fault"
 
 
 def is_kid(text: str) -> bool:
@@ -54,10 +56,8 @@ class Key:
     state: KeyState
 
     def __post_init__(self) -> None:
-        if len(self.secret) != KEY_BYTES:
-            raise KeyRingError(f"is {len(self.secret)} bytes long, not {KEY_BYTES}")
-        if not any(self.secret):
-            raise KeyRingError("is all zero: it was never generated")
+        if fault := _fault_of(self.secret):
+            raise KeyRingError(f"a key {fault}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +72,59 @@ class KeyRing:
     keys: Mapping[str, Key]
 
     def __post_init__(self) -> None:
-        if not all(is_kid(kid) for kid in self.keys):
-            raise KeyRingError("key ring: a key's name is not 1 to 8 of a-z and 0-9")
-        if self.primary not in self.keys:
-            raise KeyRingError("key ring: primary names no key of the ring")
-        active = [kid for kid, key in self.keys.items() if key.state is KeyState.ACTIVE]
-        if active != [self.primary]:
-            named = " and ".join(active) or "none"
-            raise KeyRingError(
-                f"key ring: exactly one key is active, the primary {self.primary}; here: {named}"
-            )
-        if len({key.secret for key in self.keys.values()}) != len(self.keys):
-            raise KeyRingError("key ring: two names hold the same key")
+        states = {kid: key.state.value for kid, key in self.keys.items()}
+        secrets = [key.secret for key in self.keys.values()]
+        if faults := tuple(_contradictions(self.primary, states, secrets)):
+            raise KeyRingError(*faults)
         object.__setattr__(self, "keys", MappingProxyType(dict(self.keys)))
 
     @classmethod
     def parse(cls, text: str) -> "KeyRing":
-        """Read a ring from JSON; raises KeyRingError, whose text holds nothing of `text`."""
+        """Read a ring from JSON.
+
+        Raises:
+            KeyRingError: with all faults that were found; none holds anything of `text`.
+        """
         document = _document(_decoded(text))
-        return cls(document.primary, {kid: _key(kid, key) for kid, key in document.keys.items()})
+        return cls(document.primary, {kid: key.to_key() for kid, key in document.keys.items()})
 
     @classmethod
     def generate(cls, kid: str, randomness: Callable[[int], bytes]) -> "KeyRing":
         """A ring of one new key; `randomness` returns as many bytes as asked (`os.urandom`)."""
         return cls(kid, {kid: Key(randomness(KEY_BYTES), KeyState.ACTIVE)})
+
+    def with_new(self, kid: str, randomness: Callable[[int], bytes]) -> "KeyRing":
+        """The ring with one more key that only decrypts, for replicas to know it in advance."""
+        if kid in self.keys:
+            raise KeyRingError(f"it has a key {kid} already")
+        return KeyRing(
+            self.primary, {**self.keys, kid: Key(randomness(KEY_BYTES), KeyState.DECRYPT)}
+        )
+
+    def promoted(self, kid: str) -> "KeyRing":
+        """The ring with `kid` as its primary; the primary before it only decrypts from then on."""
+        self._require(kid)
+        keys = {
+            name: Key(key.secret, KeyState.ACTIVE if name == kid else KeyState.DECRYPT)
+            for name, key in self.keys.items()
+        }
+        return KeyRing(kid, keys)
+
+    def without(self, kid: str) -> "KeyRing":
+        """The ring without a key that only decrypts: its tokens cannot be recovered any more."""
+        self._require(kid)
+        if kid == self.primary:
+            raise KeyRingError(f"{kid} is the primary: promote another key first")
+        return KeyRing(self.primary, {name: k for name, k in self.keys.items() if name != kid})
+
+    def next_kid(self) -> str:
+        """A name for the next key: k1, k2 and so on, the first after those that are taken."""
+        numbers = [int(kid[1:]) for kid in self.keys if re.fullmatch(r"k\d+", kid, re.ASCII)]
+        return f"k{max(numbers, default=0) + 1}"
+
+    def _require(self, kid: str) -> None:
+        if kid not in self.keys:
+            raise KeyRingError(f"it has no such key; it has {', '.join(self.kids)}")
 
     def to_json(self) -> str:
         """The ring as `parse` reads it, keys and all."""
@@ -124,11 +153,40 @@ class KeyRing:
         return {kid: self.derive(kid, "consumer.masking_keys", "check", 32) for kid in self.keys}
 
 
+def _contradictions(
+    primary: str, states: Mapping[str, object], secrets: Sequence[bytes]
+) -> Iterator[str]:
+    """What is wrong with a ring as a whole: its names, its one active key, a key used twice."""
+    if not all(is_kid(kid) for kid in states):
+        yield "a key's name is not 1 to 8 of a-z and 0-9"
+    if primary not in states:
+        yield "primary names no key of the ring"
+    active = [kid for kid, state in states.items() if state == KeyState.ACTIVE.value]
+    if len(active) != 1 or (primary in states and active != [primary]):
+        named = " and ".join(_shown(kid) for kid in active) or "none"
+        yield f"exactly one key is active, the primary {_shown(primary)}; here: {named}"
+    if len(set(secrets)) != len(secrets):
+        yield "two names hold the same key"
+
+
 class _KeyDocument(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     key: str
     state: Literal["active", "decrypt"]
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, text: str) -> str:
+        secret = _from_base64(text)
+        fault = "is not base64" if secret is None else _fault_of(secret)
+        if fault is not None:
+            raise PydanticCustomError(_OUR_FAULT, "{fault}", {"fault": fault})
+        return text
+
+    def to_key(self) -> Key:
+        """What the document stands for."""
+        return Key(base64.b64decode(self.key), KeyState(self.state))
 
 
 class _RingDocument(BaseModel):
@@ -156,7 +214,7 @@ def _decoded(text: str) -> object:
         fault = "has the same name twice in one object"
     except (ValueError, RecursionError):
         fault = "is not JSON"
-    raise KeyRingError(f"key ring: {fault}")
+    raise KeyRingError(f"it {fault}")
 
 
 def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -170,36 +228,55 @@ def _document(decoded: object) -> _RingDocument:
     try:
         return _RingDocument.model_validate(decoded)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where, kind = ".".join(_printable(first["loc"])), first["type"]
-    match kind:
+        errors = error.errors(include_input=False, include_url=False, include_context=False)
+    raise KeyRingError(*map(_line, errors), *_contradictions_in(decoded))
+
+
+def _line(error: ErrorDetails) -> str:
+    """Where and what; of the document only names that are ours."""
+    where = ".".join(_shown(name) for name in error["loc"]) or "the document"
+    match error["type"]:
         case "missing":
-            fault = "is missing"
+            return f"{where} is missing"
         case "extra_forbidden":
-            fault = "is unknown"
+            return f"{where} is unknown"
         case "literal_error":
-            fault = "has an unknown value"
+            return f"{where} has an unknown value"
+        case kind if kind == _OUR_FAULT:
+            return f"{where} {error['msg']}"
         case _:
-            fault = "has the wrong type"
-    raise KeyRingError(f"key ring: {where or 'the document'} {fault}")
+            return f"{where} has the wrong type"
 
 
-def _printable(location: tuple[int | str, ...]) -> Iterator[str]:
-    """The names on the way to an error; one that is not ours could be a key put in its place."""
-    for name in location:
-        known = name in _PROPERTIES or (isinstance(name, str) and is_kid(name))
-        yield str(name) if known else "<another name>"
+def _contradictions_in(decoded: object) -> Iterator[str]:
+    """The same of a document that has other faults too, as far as it has the parts."""
+    document = decoded if isinstance(decoded, dict) else {}
+    primary, keys = document.get("primary"), document.get("keys")
+    if not isinstance(primary, str) or not isinstance(keys, dict):
+        return
+    entries = [entry for entry in keys.values() if isinstance(entry, dict)]
+    states = {kid: e.get("state") if isinstance(e, dict) else None for kid, e in keys.items()}
+    secrets = [_from_base64(e["key"]) for e in entries if isinstance(e.get("key"), str)]
+    yield from _contradictions(primary, states, [secret for secret in secrets if secret])
 
 
-def _key(kid: str, document: _KeyDocument) -> Key:
-    name = kid if is_kid(kid) else "<another name>"
+def _shown(name: int | str) -> str:
+    """A name of the document; one that is not ours could be a key put in its place."""
+    known = name in _PROPERTIES or (isinstance(name, str) and is_kid(name))
+    return str(name) if known else "<another name>"
+
+
+def _from_base64(text: str) -> bytes | None:
     try:
-        secret = base64.b64decode(document.key, validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError:
-        secret = None
-    if secret is None:
-        raise KeyRingError(f"key ring: keys.{name}.key is not base64")
-    try:
-        return Key(secret, KeyState(document.state))
-    except KeyRingError as error:
-        raise KeyRingError(f"key ring: keys.{name}.key {error}") from None
+        return None
+
+
+def _fault_of(secret: bytes) -> str | None:
+    """Why these bytes are no key."""
+    if len(secret) != KEY_BYTES:
+        return f"is {len(secret)} bytes long, not {KEY_BYTES}"
+    if not any(secret):
+        return "is all zero: it was never generated"
+    return None

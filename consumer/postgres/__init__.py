@@ -2,7 +2,7 @@
 
 from consumer.postgres.connection import Connections, Server, close, connect, connected
 from consumer.postgres.export import copy_out
-from consumer.postgres.guard import check_keys, guard_keys
+from consumer.postgres.guard import check_keys, first_seen, guard_keys
 from consumer.postgres.inspect import Finding, Inspection, inspect, inspect_table
 from consumer.postgres.query import Answer, answer_of
 from consumer.postgres.remask import Progress, Remasked, Renewal, remask
@@ -31,6 +31,7 @@ __all__ = [
     "connect",
     "connected",
     "copy_out",
+    "first_seen",
     "grant_roles",
     "guard_keys",
     "inspect",

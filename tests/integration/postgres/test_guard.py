@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from consumer.errors import KeyRingError
-from consumer.postgres import Server, connected, guard_keys
+from consumer.postgres import Server, connected, first_seen, guard_keys
 
 
 @pytest.fixture
@@ -35,13 +35,49 @@ async def test_another_key_under_a_known_name_is_refused(connection: asyncpg.Con
     await guard_keys(connection, {"k1": known})
 
 
-async def test_replicas_that_start_at_once_agree_on_one_key(any_database: str) -> None:
-    async def start() -> bool:
-        async with connected(Server(any_database)) as connection:
-            try:
-                await guard_keys(connection, {"k1": secrets.token_bytes(32)})
-            except KeyRingError:
-                return False
-        return True
+async def test_a_ring_that_is_refused_leaves_its_other_names_free(
+    connection: asyncpg.Connection,
+) -> None:
+    await guard_keys(connection, {"k1": secrets.token_bytes(32)})
+    with pytest.raises(KeyRingError):
+        await guard_keys(connection, {"k1": secrets.token_bytes(32), "k2": b"mistaken"})
+    assert list(await first_seen(connection)) == ["k1"]
 
-    assert sorted(await asyncio.gather(*(start() for _ in range(8)))) == [False] * 7 + [True]
+
+async def test_every_key_that_differs_is_told(connection: asyncpg.Connection) -> None:
+    await guard_keys(connection, {"k1": b"one", "k2": b"two", "k3": b"three"})
+    with pytest.raises(KeyRingError) as refused:
+        await guard_keys(connection, {"k1": b"other", "k2": b"two", "k3": b"other"})
+    assert [fault[:3] for fault in refused.value.faults] == ["k1 ", "k3 "]
+
+
+@pytest.mark.parametrize("replicas", [2, 16])
+async def test_replicas_that_start_at_once_agree_on_one_ring(
+    any_database: str, replicas: int
+) -> None:
+    ready = asyncio.Barrier(replicas)
+
+    async def start() -> dict[str, bytes] | None:
+        checks = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
+        async with connected(Server(any_database)) as connection:
+            await ready.wait()
+            try:
+                await guard_keys(connection, checks)
+            except KeyRingError:
+                return None
+        return checks
+
+    agreed = [ring for ring in await asyncio.gather(*(start() for _ in range(replicas))) if ring]
+    async with connected(Server(any_database)) as connection:
+        known = await connection.fetch('SELECT kid, "check" FROM consumer.masking_keys')
+    assert agreed == [{record["kid"]: record["check"] for record in known}]
+
+
+async def test_replicas_with_the_same_ring_all_start_at_once(any_database: str) -> None:
+    checks = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
+
+    async def start() -> None:
+        async with connected(Server(any_database)) as connection:
+            await guard_keys(connection, checks)
+
+    await asyncio.gather(*(start() for _ in range(16)))
