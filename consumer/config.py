@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from consumer.errors import KeyRingError, SettingsError
+from consumer.errors import SettingsError
 
 DEFAULT_PATH = Path("config.toml")
 DEFAULT_SECRETS_DIR = Path("/run/secrets")
@@ -62,6 +62,8 @@ def _contradiction(rule: str, *keys: str) -> PydanticCustomError:
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgres_url)]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
+KeyringSource = Annotated[str, StringConstraints(pattern=r"^(secretsmanager|kms):\S.*$")]
+EncryptionContext = Annotated[dict[str, str], Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -143,18 +145,34 @@ class RetrySettings(_Section):
 
 
 class MaskingSettings(_Section):
-    """Where the key ring is."""
+    """Where the key ring is: one of the first three."""
 
     keyring: SecretStr | None = None
     keyring_file: Annotated[Path | None, Field(strict=False)] = None
+    keyring_source: KeyringSource | None = None
+    kms_encryption_context: EncryptionContext | None = None
+    keyring_timeout_seconds: Seconds = 10
 
     @model_validator(mode="after")
     def _one_key_ring(self) -> Self:
-        if self.keyring is not None and self.keyring_file is not None:
+        places = {
+            "masking.keyring": self.keyring,
+            "masking.keyring_file": self.keyring_file,
+            "masking.keyring_source": self.keyring_source,
+        }
+        given = [key for key, value in places.items() if value is not None]
+        if len(given) > 1:
+            raise _contradiction(f"{' and '.join(given)} are set; set one", *given)
+        return self
+
+    @model_validator(mode="after")
+    def _a_context_has_a_use(self) -> Self:
+        is_kms = (self.keyring_source or "").startswith("kms:")
+        if self.kms_encryption_context is not None and not is_kms:
             raise _contradiction(
-                "masking.keyring and masking.keyring_file are both set; set one",
-                "masking.keyring",
-                "masking.keyring_file",
+                "masking.kms_encryption_context goes with a masking.keyring_source of kms:PATH",
+                "masking.kms_encryption_context",
+                "masking.keyring_source",
             )
         return self
 
@@ -277,23 +295,12 @@ def require_dsn(settings: Settings) -> SecretStr:
     return settings.postgres.dsn or _not_set("postgres.dsn")
 
 
-def read_key_ring(settings: Settings) -> SecretStr:
-    """Return the key ring's JSON, read from its file where one is named.
-
-    Raises:
-        SettingsError: neither is set.
-        KeyRingError: the file cannot be read.
-    """
+def require_key_ring(settings: Settings) -> MaskingSettings:
+    """Return the section that says where the key ring is, or raise SettingsError if none does."""
     masking = settings.masking
-    if masking.keyring is not None:
-        return masking.keyring
-    path = masking.keyring_file or _not_set("masking.keyring_file")
-    try:
-        return SecretStr(path.read_text("utf-8"))
-    except OSError as error:
-        raise KeyRingError(f"key ring {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise KeyRingError(f"key ring {path}: not UTF-8 text") from None
+    if not (masking.keyring or masking.keyring_file or masking.keyring_source):
+        _not_set("masking.keyring_file")
+    return masking
 
 
 def _not_set(key: str) -> NoReturn:

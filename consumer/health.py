@@ -85,6 +85,10 @@ class Health:
                 self._failing["database"] = event.sqlstate
             case hooks.Committed():
                 self._failing.pop("database", None)
+            case hooks.KeyRingUnread():
+                self._failing["key ring"] = event.code
+            case hooks.KeyRingLoaded():
+                self._failing.pop("key ring", None)
             case hooks.Stopping():
                 self._stopping = True
             case _:

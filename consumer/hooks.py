@@ -108,6 +108,36 @@ class Bisected:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRingUnread:
+    """The key ring could not be fetched at the start; it is tried again in `pause_seconds`."""
+
+    operation: str
+    code: str
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingLoaded:
+    """New tokens are made with the key `primary` from now on; `again`: not for the first time."""
+
+    primary: str
+    keys: int
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingKept:
+    """A key ring was not taken over, and the one before it stays.
+
+    `refused`: it is wrong; otherwise its source or the database did not answer. `why` is an
+    error's text, which holds nothing of any key.
+    """
+
+    why: str
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """No more receives are begun; `in_flight` messages are still held."""
 
@@ -133,6 +163,9 @@ Event = (
     | QueueRecovered
     | WriteFailed
     | Bisected
+    | KeyRingUnread
+    | KeyRingLoaded
+    | KeyRingKept
     | Stopping
     | Stopped
 )

@@ -244,6 +244,8 @@ class _EventLog:
                 self._logger.debug("pollers changed", count=event.count)
             case hooks.GivenBack():
                 self._logger.info("given back", count=event.count)
+            case hooks.KeyRingLoaded() | hooks.KeyRingKept():
+                self._key_ring(event)
             case hooks.Stopping():
                 self._logger.info("stopping", in_flight=event.in_flight)
             case hooks.Stopped():
@@ -261,12 +263,20 @@ class _EventLog:
         for reason, count in event.quarantined.items():
             self._throttled("quarantined", (reason,), refused=False, reason=reason, count=count)
 
+    def _key_ring(self, event: hooks.KeyRingLoaded | hooks.KeyRingKept) -> None:
+        if isinstance(event, hooks.KeyRingKept):
+            self._logger.error("key ring not taken over, the one before it stays", why=event.why)
+            return
+        text = "key ring loaded again" if event.again else "key ring loaded"
+        self._logger.info(text, primary=event.primary, keys=event.keys)
+
     def _trouble(
         self,
         event: hooks.Lapsed
         | hooks.QueueFailed
         | hooks.QueueRecovered
         | hooks.WriteFailed
+        | hooks.KeyRingUnread
         | hooks.Bisected,
     ) -> None:
         match event:
@@ -282,6 +292,15 @@ class _EventLog:
                 )
             case hooks.QueueRecovered():
                 self._logger.info("queue works again", operation=event.operation)
+            case hooks.KeyRingUnread():
+                self._throttled(
+                    "key ring not read",
+                    (event.operation, event.code),
+                    refused=False,
+                    operation=event.operation,
+                    code=event.code,
+                    pause_seconds=round(event.pause_seconds, 3),
+                )
             case hooks.QueueFailed():
                 self._throttled(
                     "queue call failed",

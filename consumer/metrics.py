@@ -85,6 +85,7 @@ class Metrics:
         )
         self._measure_commits(registry)
         self._count_failures(registry)
+        self._tell_of_the_key_ring(registry)
         Info("consumer_build", "The release that runs.", registry=registry).info(
             {"version": __version__}
         )
@@ -147,12 +148,32 @@ class Metrics:
         )
         self._queue_codes, self._sqlstates = _Codes(), _Codes()
 
+    def _tell_of_the_key_ring(self, registry: CollectorRegistry) -> None:
+        self._key_ring = Info(
+            "consumer_keyring", "The key that new tokens are made with.", registry=registry
+        )
+        self._reloads = Counter(
+            "consumer_keyring_reloads",
+            "Key rings read anew: loaded, refused as wrong, or failed to be read.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("loaded", "refused", "failed"):
+            self._reloads.labels(outcome)
+        self._key_ring_failures = Counter(
+            "consumer_keyring_failures",
+            "Calls for the key ring that failed at the start.",
+            ["code"],
+            registry=registry,
+        )
+        self._key_ring_codes = _Codes()
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type, in a format that `accept` asks for."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type
 
-    def listen(self, event: hooks.Event) -> None:  # noqa: C901 a case for each event is plain
+    def listen(self, event: hooks.Event) -> None:  # noqa: C901, PLR0912 a case for each event is plain
         """Count an event; a listener of the pipeline."""
         match event:
             case hooks.Received():
@@ -176,8 +197,19 @@ class Metrics:
                 self._queue_failures.labels(event.operation, code).inc()
             case hooks.WriteFailed():
                 self._write_failures.labels(self._sqlstates.label(event.sqlstate)).inc()
+            case hooks.KeyRingLoaded():
+                self._on_key_ring(event)
+            case hooks.KeyRingKept():
+                self._reloads.labels("refused" if event.refused else "failed").inc()
+            case hooks.KeyRingUnread():
+                self._key_ring_failures.labels(self._key_ring_codes.label(event.code)).inc()
             case hooks.QueueRecovered() | hooks.Stopping() | hooks.Stopped():
                 pass  # nothing to count
+
+    def _on_key_ring(self, event: hooks.KeyRingLoaded) -> None:
+        self._key_ring.info({"primary": event.primary})
+        if event.again:
+            self._reloads.labels("loaded").inc()
 
     def _on_received(self, event: hooks.Received) -> None:
         self._receives.inc()

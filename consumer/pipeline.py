@@ -103,6 +103,10 @@ class Pipeline:
         """How many messages are held."""
         return len(self._in_flight)
 
+    def transform_with(self, transform: Transform) -> None:
+        """Take another transform from the next message on; what is masked already stays so."""
+        self._transform = transform
+
     def longest_poll_seconds(self) -> float:
         """Tell for how long the oldest open receive has been open; 0 if none is."""
         now = self._clock()

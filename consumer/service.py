@@ -6,21 +6,33 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from consumer import hooks
 from consumer.backoff import Backoff
-from consumer.config import Settings, read_key_ring, require_dsn, require_queue_url
+from consumer.config import Settings, require_dsn, require_key_ring, require_queue_url
 from consumer.errors import (
     ConsumerError,
     DatabaseError,
     DatabaseRefusedError,
+    KeySourceError,
     QueueError,
     QueueRefusedError,
 )
 from consumer.events import load_model, table_of
 from consumer.health import Health, serve_http
 from consumer.hooks import Listener
+from consumer.keysource import (
+    Aws,
+    Given,
+    KeySource,
+    KmsFile,
+    RingFile,
+    SecretsManager,
+    load_key_ring,
+    warnings_of,
+)
 from consumer.logs import Logger, log_events
 from consumer.masking import KeyRing
 from consumer.metrics import Metrics
@@ -33,9 +45,10 @@ from consumer.postgres import (
     inspect_table,
     truncate_idle_slots,
 )
-from consumer.signals import on_termination
+from consumer.reload import guarded_key_ring, reload_key_ring
+from consumer.signals import on_hangup, on_termination
 from consumer.sqs.answers import Transport
-from consumer.sqs.client import QueueAddress, open_transport
+from consumer.sqs.client import QueueAddress, open_transport, region_in
 from consumer.sqs.facts import QueueFacts, queue_facts
 from consumer.sqs.source import SqsSource
 from consumer.tables import ColumnKinds, Table
@@ -86,7 +99,7 @@ async def serve(
 ) -> Totals:
     """Consume until SIGTERM or SIGINT, or with `until_empty` until the queue has run empty.
 
-    A second signal ends it at once, by cancelling.
+    A second signal ends it at once, by cancelling. SIGHUP has the key ring read again.
 
     Raises:
         SettingsError, KeyRingError: before anything is contacted, or at the guard table.
@@ -97,7 +110,7 @@ async def serve(
     stop = asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
-    with on_termination(stop.set, task.cancel):
+    with on_termination(stop.set, task.cancel), on_hangup(service.reload_asked.set):
         async with asyncio.TaskGroup() as tasks:
             grace = tasks.create_task(_grace(stop, settings.shutdown.grace_seconds))
             await service.run(stop)
@@ -127,6 +140,7 @@ class _Service:
     ) -> None:
         clock = asyncio.get_running_loop().time
         self.totals = Totals()
+        self.reload_asked = asyncio.Event()  # set by SIGHUP
         self._settings = settings
         self._logger = logger
         self._until_empty = until_empty
@@ -147,12 +161,12 @@ class _Service:
     async def run(self, stop: asyncio.Event) -> None:
         """Start, consume until `stop` is set, and end in the reverse order.
 
-        What is wrong with our own files shows before anything is contacted. The port opens next,
-        so that whoever looks sees why a start takes long. The queue comes last: no message is
-        taken before it is certain that it can be written.
+        What is wrong with our own settings shows before anything is contacted. The port opens
+        next, so that whoever looks sees why a start takes long. The queue comes last: no message
+        is taken before it is certain that it can be masked and written.
         """
         settings = self._settings
-        ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+        source = key_source_of(settings)
         model = load_model(settings.event.model)
         table = table_of(model)
         server = server_of(settings)
@@ -162,6 +176,9 @@ class _Service:
                 serve_http(settings.http, self._health, self._metrics.render)
             )
             self._logger.info("listening", host=settings.http.host, port=port)
+            ring = await self._once_reachable(stop, lambda: self._key_ring(source))
+            if ring is None:
+                return
             kinds = await self._once_reachable(stop, lambda: _prepare(server, table, ring))
             if kinds is None:
                 return
@@ -170,25 +187,53 @@ class _Service:
             facts = await self._once_reachable(stop, lambda: self._facts(transport, address))
             if facts is None:
                 return
-            self._pipeline = Pipeline(
-                source=SqsSource(
-                    transport,
-                    address.queue_url,
-                    wait_seconds=self._wait_seconds,
-                    call_timeout_seconds=settings.sqs.call_timeout_seconds,
-                ),
-                sink=sink,
-                transform=Transform(model, kinds, ring),
-                limits=_limits(settings, facts),
-                emit=hooks.to_all(self._emit, self._stop_when_empty(stop)),
-                clock=asyncio.get_running_loop().time,
-                uniform=random.uniform,
+            queue = SqsSource(
+                transport,
+                address.queue_url,
+                wait_seconds=self._wait_seconds,
+                call_timeout_seconds=settings.sqs.call_timeout_seconds,
             )
+            pipeline = self._make_pipeline(stop, queue, sink, Transform(model, kinds, ring), facts)
             self._logger.info("consuming", visibility_seconds=facts.visibility_seconds)
+            reloading = reload_key_ring(
+                self.reload_asked,
+                lambda: guarded_key_ring(source, server),
+                lambda ring: pipeline.transform_with(Transform(model, kinds, ring)),
+                self._emit,
+            )
             async with asyncio.TaskGroup() as tasks:
-                upkeep = tasks.create_task(self._keep_ledger(server))
-                await self._pipeline.run(stop)
-                upkeep.cancel()
+                beside = [
+                    tasks.create_task(each) for each in (self._keep_ledger(server), reloading)
+                ]
+                await pipeline.run(stop)
+                for task in beside:
+                    task.cancel()
+
+    def _make_pipeline(
+        self,
+        stop: asyncio.Event,
+        source: SqsSource,
+        sink: PostgresSink,
+        transform: Transform,
+        facts: QueueFacts,
+    ) -> Pipeline:
+        self._pipeline = Pipeline(
+            source=source,
+            sink=sink,
+            transform=transform,
+            limits=_limits(self._settings, facts),
+            emit=hooks.to_all(self._emit, self._stop_when_empty(stop)),
+            clock=asyncio.get_running_loop().time,
+            uniform=random.uniform,
+        )
+        return self._pipeline
+
+    async def _key_ring(self, source: KeySource) -> KeyRing:
+        ring = await load_key_ring(source)
+        for warning in warnings_of(source):
+            self._logger.warning(warning)
+        self._emit(hooks.KeyRingLoaded(ring.primary, len(ring.keys), again=False))
+        return ring
 
     async def _facts(self, transport: Transport, address: QueueAddress) -> QueueFacts:
         seconds = self._settings.sqs.call_timeout_seconds
@@ -215,6 +260,9 @@ class _Service:
                         error.operation, error.code, refused=False, pause_seconds=pause
                     )
                 )
+            except KeySourceError as error:
+                pause = backoff.pause_seconds()
+                self._emit(hooks.KeyRingUnread(error.operation, error.code, pause))
             except DatabaseError as error:
                 pause = backoff.pause_seconds()
                 self._emit(hooks.WriteFailed(0, error.sqlstate, refused=False, pause_seconds=pause))
@@ -272,6 +320,21 @@ def server_of(settings: Settings) -> Server:
         max_connection_age_seconds=postgres.max_connection_age_seconds,
         statement_cache_size=postgres.statement_cache_size,
     )
+
+
+def key_source_of(settings: Settings) -> KeySource:
+    """Where the key ring is; raises SettingsError if that is not set."""
+    masking = require_key_ring(settings)
+    if masking.keyring is not None:
+        return Given(masking.keyring.get_secret_value())
+    if masking.keyring_file is not None:
+        return RingFile(masking.keyring_file)
+    region = settings.sqs.region or region_in(settings.sqs.queue_url or "")
+    aws = Aws(region, masking.keyring_timeout_seconds)
+    kind, _, name = (masking.keyring_source or "").partition(":")
+    if kind == "kms":
+        return KmsFile(Path(name), masking.kms_encryption_context or {}, aws)
+    return SecretsManager(name, aws)
 
 
 def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:

@@ -1,11 +1,9 @@
-"""SIGTERM and SIGINT, for as long as the service runs."""
+"""SIGTERM, SIGINT and SIGHUP, for as long as the service runs."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
@@ -14,14 +12,27 @@ def on_termination(first: Callable[[], object], further: Callable[[], object]) -
 
     Both are called on the event loop. Whoever handled the signals before does so again afterwards.
     """
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
     pending = [first]
 
     def handle() -> None:
         (pending.pop() if pending else further)()
 
-    for number in _SIGNALS:
+    with _handled((signal.SIGTERM, signal.SIGINT), handle):
+        yield
+
+
+@contextmanager
+def on_hangup(handle: Callable[[], object]) -> Iterator[None]:
+    """Call `handle` at each SIGHUP, on the event loop; afterwards as it was before."""
+    with _handled((signal.SIGHUP,), handle):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Sequence[signal.Signals], handle: Callable[[], object]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
         loop.add_signal_handler(number, handle)
     try:
         yield

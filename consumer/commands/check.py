@@ -8,12 +8,12 @@ import asyncpg
 import click
 
 from consumer.commands import run_async
-from consumer.config import Settings, load_settings, read_key_ring
+from consumer.config import Settings, load_settings
 from consumer.errors import ConsumerError, KeyRingError
 from consumer.events import load_model, table_of
-from consumer.masking import KeyRing
+from consumer.keysource import load_key_ring, warnings_of
 from consumer.postgres import check_keys, connected, inspect
-from consumer.service import queue_address_of, server_of
+from consumer.service import key_source_of, queue_address_of, server_of
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 
@@ -63,11 +63,14 @@ async def _look(settings: Settings) -> bool:
 
 async def _key_ring(settings: Settings) -> AsyncIterator[_Line]:
     try:
-        ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+        source = key_source_of(settings)
+        ring = await load_key_ring(source)
     except ConsumerError as error:
         yield _Line(ok=False, what=str(error))
-    else:
-        yield _Line(ok=True, what=f"key ring: {len(ring.kids)} keys, primary {ring.primary}")
+        return
+    yield _Line(ok=True, what=f"key ring: {len(ring.kids)} keys, primary {ring.primary}")
+    for warning in warnings_of(source):
+        yield _Line(ok=True, what=warning)
 
 
 async def _queue(settings: Settings) -> AsyncIterator[_Line]:
@@ -104,7 +107,7 @@ async def _database(settings: Settings) -> AsyncIterator[_Line]:
 async def _guarded(connection: asyncpg.Connection, settings: Settings) -> _Line:
     """Whether the database knows the ring's keys by the same names; a ring of no use is told."""
     try:
-        ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+        ring = await load_key_ring(key_source_of(settings))
     except ConsumerError:
         return _Line(ok=False, what="masking keys", advice="not compared: there is no key ring")
     try:

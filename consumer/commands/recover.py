@@ -12,13 +12,14 @@ import click
 
 from consumer.commands import run_async
 from consumer.commands.tokens import Csv, CsvFile, Item, Lines, Output, Table, answered, listed
-from consumer.config import load_settings, read_key_ring
+from consumer.config import load_settings
 from consumer.errors import NotATokenError, TokenError
 from consumer.events import load_model, masked_columns
-from consumer.masking import KeyRing, kid_of
+from consumer.keysource import load_key_ring
+from consumer.masking import kid_of
 from consumer.postgres import Server, answer_of, connected
 from consumer.postgres.audit import Action, AuditEntry, AuditHead, digest_of, record
-from consumer.service import server_of
+from consumer.service import key_source_of, server_of
 from consumer.transform import Recovered, Recovery
 
 _BATCH_ITEMS = 1000
@@ -85,7 +86,7 @@ def recover(
         raise click.UsageError("--reason is empty")
     settings = load_settings(config)
     model = load_model(settings.event.model)
-    ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+    ring = run_async(load_key_ring(key_source_of(settings)))
     if not of and column in masked_columns(model):
         of = column
     desk = _Desk(model.table, of, Recovery(model, ring, of), reason)

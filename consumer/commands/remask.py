@@ -10,12 +10,13 @@ import click
 
 from consumer.commands import run_async
 from consumer.commands.status import StatusLine, bar
-from consumer.config import Settings, load_settings, read_key_ring
+from consumer.config import Settings, load_settings
 from consumer.events import load_model, masks_of, table_of
+from consumer.keysource import load_key_ring
 from consumer.masking import BodySeal, KeyRing
 from consumer.postgres import Progress, Remasked, Renewal, columns_in, connected, remask as rewrite
 from consumer.postgres.audit import Action, AuditEntry, record
-from consumer.service import server_of
+from consumer.service import key_source_of, server_of
 
 
 @click.command()
@@ -65,7 +66,7 @@ async def _remask(
     settings: Settings, pages_a_batch: int, show: Callable[[Progress], None]
 ) -> Remasked:
     model = load_model(settings.event.model)
-    ring = KeyRing.parse(read_key_ring(settings).get_secret_value())
+    ring = await load_key_ring(key_source_of(settings))
     async with connected(server_of(settings)) as connection:
         present = await columns_in(connection, table_of(model).name)
         masks = {name: m for name, m in masks_of(model, ring).items() if name in present}

@@ -107,15 +107,22 @@ class PlainTransport:
         raise failure
 
 
+def region_in(queue_url: str) -> str | None:
+    """The region that the URL of a queue of AWS's own names."""
+    match = _REGION_IN_URL.match(queue_url)
+    return match and (match[1] or match[2])
+
+
 def _region(address: QueueAddress, session: AioSession) -> str:
-    match = _REGION_IN_URL.match(address.queue_url)
     region = (
         address.region
-        or (match and (match[1] or match[2]))
+        or region_in(address.queue_url)
         or cast("str | None", session.get_config_variable("region"))
     )
     if region is None and address.endpoint_url is None:
-        raise SettingsError("sqs.region is not set: set it, or AWS_REGION, to the queue's region")
+        raise SettingsError(
+            "sqs.region is not set: set it, or AWS_DEFAULT_REGION, to the queue's region"
+        )
     return region or _ANY_REGION
 
 

@@ -11,13 +11,14 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from pydantic import SecretStr, ValidationError
 
 from consumer.config import (
+    MaskingSettings,
     Settings,
     load_settings,
-    read_key_ring,
     require_dsn,
+    require_key_ring,
     require_queue_url,
 )
-from consumer.errors import KeyRingError, SettingsError
+from consumer.errors import SettingsError
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
 SECRET = "s3cret-value-8472"
@@ -65,7 +66,7 @@ def test_config_toml_names_exactly_the_settings_there_are_with_their_defaults() 
         section: {key: value for key, value in keys.items() if value is not None}
         for section, keys in defaults.items()
         if any(value is not None for value in keys.values())
-    } | {"masking": {}}
+    }
 
 
 def test_every_setting_in_config_toml_has_a_line_of_why_above_it() -> None:
@@ -103,27 +104,55 @@ def test_the_fixed_names_of_variables_are_read() -> None:
     assert read.sqs.endpoint_url == "http://127.0.0.1:9324"
     assert read.sqs.region == "eu-central-1"
     assert require_dsn(read).get_secret_value() == "postgresql://u:p@h/d"
-    assert read_key_ring(read).get_secret_value() == '{"version": 1}'
+    keyring = require_key_ring(read).keyring
+    assert keyring is not None
+    assert keyring.get_secret_value() == '{"version": 1}'
     assert read.http.port == 9000
 
 
-def test_a_key_ring_file_is_read() -> None:
-    Path("ring.json").write_text('{"version": 1}')
+def test_the_places_of_a_key_ring_are_read() -> None:
     read = load_settings(None, {"CONSUMER_MASKING__KEYRING_FILE": "ring.json"})
-    assert read_key_ring(read).get_secret_value() == '{"version": 1}'
+    assert require_key_ring(read).keyring_file == Path("ring.json")
+    path = _file(
+        "[masking]\nkeyring_source = 'kms:/run/ring.kms'\nkms_encryption_context = {service = 'a'}"
+    )
+    assert require_key_ring(load_settings(path, {})) == MaskingSettings(
+        keyring_source="kms:/run/ring.kms", kms_encryption_context={"service": "a"}
+    )
+    read = load_settings(
+        None,
+        {
+            "CONSUMER_MASKING__KEYRING_SOURCE": "kms:ring.kms",
+            "CONSUMER_MASKING__KMS_ENCRYPTION_CONTEXT": '{"service": "a"}',
+        },
+    )
+    assert read.masking.kms_encryption_context == {"service": "a"}
 
 
-def test_a_key_ring_file_that_is_not_there_is_named() -> None:
-    read = load_settings(None, {"CONSUMER_MASKING__KEYRING_FILE": "ring.json"})
-    with pytest.raises(KeyRingError, match=r"ring\.json: No such file"):
-        read_key_ring(read)
-
-
-def test_a_key_ring_file_that_is_not_text_is_named() -> None:
-    Path("ring.json").write_bytes(b"\xff\xfe")
-    read = load_settings(None, {"CONSUMER_MASKING__KEYRING_FILE": "ring.json"})
-    with pytest.raises(KeyRingError, match=r"ring\.json: not UTF-8"):
-        read_key_ring(read)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("keyring = 'x'\nkeyring_file = 'x'", "masking.keyring and masking.keyring_file are set"),
+        (
+            "keyring_file = 'x'\nkeyring_source = 'kms:x'",
+            "masking.keyring_file and masking.keyring_source are set",
+        ),
+        ("keyring_source = 'vault:x'", "masking.keyring_source: String should match"),
+        ("keyring_source = 'kms:'", "masking.keyring_source: String should match"),
+        ("kms_encryption_context = {a = 'b'}", "goes with a masking.keyring_source of kms:PATH"),
+        (
+            "keyring_source = 'secretsmanager:x'\nkms_encryption_context = {a = 'b'}",
+            "goes with a masking.keyring_source of kms:PATH",
+        ),
+        ("keyring_source = 'kms:x'\nkms_encryption_context = {}", "masking.kms_encryption_context"),
+        (
+            "keyring_source = 'kms:x'\nkms_encryption_context = {a = 1}",
+            "masking.kms_encryption_context: Input should be a valid string",
+        ),
+    ],
+)
+def test_a_place_of_the_key_ring_that_makes_no_sense_is_refused(text: str, says: str) -> None:
+    assert any(says in line for line in _refusal(_file(f"[masking]\n{text}"), {}))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +160,7 @@ def test_a_key_ring_file_that_is_not_text_is_named() -> None:
     [
         (require_queue_url, ("sqs.queue_url", "CONSUMER_SQS__QUEUE_URL")),
         (require_dsn, ("postgres.dsn", "CONSUMER_POSTGRES__DSN")),
-        (read_key_ring, ("masking.keyring_file", "CONSUMER_MASKING__KEYRING_FILE")),
+        (require_key_ring, ("masking.keyring_file", "CONSUMER_MASKING__KEYRING_FILE")),
     ],
 )
 def test_what_a_command_needs_and_is_not_set_is_told_with_its_names(
@@ -245,7 +274,7 @@ def test_what_is_out_of_bounds_is_refused_with_its_name(variable: str, value: st
             {"CONSUMER_MASKING__KEYRING": SECRET},
             (
                 "CONSUMER_MASKING__KEYRING, settings.toml: masking.keyring_file:"
-                " masking.keyring and masking.keyring_file are both set; set one"
+                " masking.keyring and masking.keyring_file are set; set one"
             ),
         ),
         (

@@ -241,6 +241,18 @@ EVENTS: list[tuple[hooks.Event, str, str]] = [
     (hooks.QueueRecovered("ReceiveMessage"), "info", "queue works again"),
     (hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0), "warning", "write failed"),
     (hooks.WriteFailed(10, "42P01", refused=True, pause_seconds=1.0), "error", "write failed"),
+    (
+        hooks.KeyRingUnread("Decrypt", "ThrottlingException", pause_seconds=1.0),
+        "warning",
+        "key ring not read",
+    ),
+    (hooks.KeyRingLoaded("k1", 2, again=False), "info", "key ring loaded"),
+    (hooks.KeyRingLoaded("k2", 2, again=True), "info", "key ring loaded again"),
+    (
+        hooks.KeyRingKept("key ring: it is not JSON", refused=True),
+        "error",
+        "key ring not taken over, the one before it stays",
+    ),
     (hooks.GivenBack(3), "info", "given back"),
     (hooks.Stopping(3), "info", "stopping"),
     (hooks.Stopped(0), "info", "stopped"),
