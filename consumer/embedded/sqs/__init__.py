@@ -4,6 +4,7 @@ It speaks both of SQS's protocols over HTTP and answers as AWS documents it. It 
 no signature is checked, nothing is kept, and everything is in one process.
 """
 
+from consumer.embedded.sqs.errors import Code
 from consumer.embedded.sqs.faults import (
     AnswerError,
     Delay,
@@ -18,6 +19,7 @@ from consumer.embedded.sqs.server import SqsServer
 
 __all__ = [
     "AnswerError",
+    "Code",
     "Delay",
     "DeliverTwice",
     "Disconnect",

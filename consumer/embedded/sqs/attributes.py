@@ -18,6 +18,7 @@ MAX_VISIBILITY_SECONDS = 43_200
 MAX_MESSAGE_BYTES = 1_048_576
 
 _MAX_RECEIVE_COUNT = 1000
+_MAX_DIGITS = 10
 _Check = Callable[[str], bool]
 
 
@@ -131,7 +132,12 @@ def _invalid(name: str, reason: str) -> SqsError:
 
 def _between(low: int, high: int) -> _Check:
     def check(value: str) -> bool:
-        return value.isascii() and value.isdecimal() and low <= int(value[:10]) <= high
+        return (
+            value.isascii()
+            and value.isdecimal()
+            and len(value) <= _MAX_DIGITS
+            and low <= int(value) <= high
+        )
 
     _RANGE_CHECKS.add(check)
     return check

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from consumer.embedded.sqs.account import ACCOUNT_ID, Account
 from consumer.embedded.sqs.errors import (
@@ -54,7 +53,7 @@ def queue_url(base_url: str, name: str) -> str:
 
 def queue_name(url: str) -> str:
     """Return the name of the queue that a URL or a path names."""
-    return urlsplit(url).path.rpartition("/")[2]
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def each_entry(call: Call, act: Callable[[Parameters], Mapping[str, Json]]) -> Json:

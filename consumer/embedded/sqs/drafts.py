@@ -26,8 +26,10 @@ _MAX_DELAY_SECONDS = 900
 _MAX_ATTRIBUTES = 10
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ID = re.compile(r"[!-~]{1,128}")
-_ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws|amazon)\.)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-_ATTRIBUTE_TYPE = re.compile(r"(?:String|Number|Binary)(?:\..+)?")
+_ATTRIBUTE_NAME = re.compile(
+    r"(?=.{1,256}\Z)(?!(?i:aws|amazon)\.)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+)
+_ATTRIBUTE_TYPE = re.compile(r"(?=.{1,256}\Z)(?:String|Number|Binary)(?:\.[A-Za-z0-9_.-]+)?")
 
 
 def draft_of(parameters: Parameters, settings: QueueSettings) -> Draft:
@@ -47,13 +49,12 @@ def draft_of(parameters: Parameters, settings: QueueSettings) -> Draft:
             f"{settings.max_message_bytes} bytes.",
         )
     group_id, deduplication_id = ids_of(parameters, settings, encoded)
-    system = parameters.inner_map("MessageSystemAttributes").get("AWSTraceHeader")
     return Draft(
         body=body,
         body_md5=md5(encoded, usedforsecurity=False).hexdigest(),
         attributes=attributes,
         attributes_md5=_digest(attributes) if attributes else None,
-        trace_header=system.text("StringValue") if system else None,
+        trace_header=_trace_header(parameters),
         group_id=group_id,
         deduplication_id=deduplication_id,
         delay_seconds=_delay(parameters, settings),
@@ -91,7 +92,8 @@ def size_of(parameters: Parameters) -> int:
     for name, value in parameters.inner_map("MessageAttributes").items():
         size += _bytes_of(name) + _bytes_of(value.optional_text("DataType"))
         size += _bytes_of(value.optional_text("StringValue"))
-        size += _bytes_of(value.optional_text("BinaryValue")) * 3 // 4
+        binary = value.optional_text("BinaryValue") or ""
+        size += len(binary) * 3 // 4 - binary.count("=")
     return size
 
 
@@ -106,6 +108,15 @@ def _check_characters(text: str) -> None:
             "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | "
             "#x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
         )
+
+
+def _trace_header(parameters: Parameters) -> str | None:
+    given = parameters.inner_map("MessageSystemAttributes").get("AWSTraceHeader")
+    if given is None:
+        return None
+    text = given.text("StringValue")
+    _check_characters(text)
+    return text
 
 
 def _delay(parameters: Parameters, settings: QueueSettings) -> int | None:

@@ -1,13 +1,16 @@
 """One request and its answer, in whichever protocol the client speaks."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from consumer.embedded.sqs import json_protocol, query_protocol
 from consumer.embedded.sqs.connection import HttpConnection, HttpRequest
 from consumer.embedded.sqs.errors import SqsError
 from consumer.embedded.sqs.parameters import Json, Parameters
+
+ProtocolName: TypeAlias = Literal["json", "query"]
 
 
 class Exchange(Protocol):
@@ -31,12 +34,21 @@ class Exchange(Protocol):
         """Answer with an error."""
 
 
-def exchange_of(connection: HttpConnection, request: HttpRequest, default_url: str) -> Exchange:
-    """Return the exchange that a request begins."""
+def exchange_of(
+    connection: HttpConnection,
+    request: HttpRequest,
+    default_url: str,
+    protocols: Collection[ProtocolName],
+) -> Exchange:
+    """Return the exchange that a request begins.
+
+    A server of one protocol takes everything for a request in it, malformed as it may be then.
+    """
     host = request.headers.get("host")
     base_url = f"http://{host}" if host else default_url
     target = request.headers.get("x-amz-target", "")
-    if target.startswith(json_protocol.TARGET_PREFIX):
+    is_json = target.startswith(json_protocol.TARGET_PREFIX)
+    if "json" in protocols and (is_json or "query" not in protocols):
         operation = target.removeprefix(json_protocol.TARGET_PREFIX)
         return JsonExchange(connection, operation, base_url, request.body)
     path, _, query = request.target.partition("?")

@@ -62,13 +62,13 @@ def take_head(buffer: bytearray) -> Head | None:
         if not colon or not name or name != name.strip() or _is_ambiguous(name, headers):
             raise BadRequestError(HTTPStatus.BAD_REQUEST)
         headers[name] = value.strip()
-    connection = headers.get("connection", "").lower()
+    options = {each.strip().lower() for each in headers.get("connection", "").split(",")}
     return Head(
         match[1].decode(),
         match[2].decode("latin-1"),
         headers,
         _content_length(headers),
-        connection != "close" and (match[3] == b"1" or connection == "keep-alive"),
+        "close" not in options and (match[3] == b"1" or "keep-alive" in options),
     )
 
 

@@ -29,8 +29,8 @@ def read_parameters(body: bytes) -> Parameters:
 
 
 def result_body(result: Json) -> bytes:
-    """Return the body of a successful answer."""
-    return json.dumps(result, separators=(",", ":")).encode("ascii")
+    """Return the body of a successful answer; the one of an operation without a result is empty."""
+    return json.dumps({} if result is None else result, separators=(",", ":")).encode("ascii")
 
 
 def error_body(error: SqsError) -> bytes:

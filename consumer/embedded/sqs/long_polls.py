@@ -26,12 +26,15 @@ class LongPolls:
     """All waiting receives, first come, first served for each queue.
 
     `wake` is to be called after every operation: it costs nothing while nobody waits. What becomes
-    visible by the passing of time wakes by a timer.
+    visible by the passing of time wakes by a timer. Messages are handed out in a turn of the loop
+    of their own: whoever closed a connection before a message was sent is known to be gone then,
+    and no answer's consequences run in the middle of handing out.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waiting: dict[Queue, dict[Poll, None]] = {}
+        self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms: int | None = None
 
@@ -57,21 +60,26 @@ class LongPolls:
             self._waiting.pop(poll.receive.queue, None)
 
     def wake(self) -> None:
-        """Give what is visible now to those who wait for it."""
-        if not self._waiting:
-            return
-        for polls in list(self._waiting.values()):
-            for poll in list(polls):
-                if not self._serve(poll):
-                    break
-        self._set_timer()
+        """Give, in the loop's next turn, what is visible to those who wait for it."""
+        if self._waiting and self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._hand_out)
 
     def close(self) -> None:
         """Forget everybody."""
         for polls in list(self._waiting.values()):
             for poll in list(polls):
                 self.remove(poll)
+        if self._turn is not None:
+            self._turn.cancel()
         self._cancel_timer()
+
+    def _hand_out(self) -> None:
+        self._turn = None
+        for polls in list(self._waiting.values()):
+            for poll in list(polls):
+                if not self._serve(poll):
+                    break
+        self._set_timer()
 
     def _serve(self, poll: Poll) -> bool:
         """Give the poll what there is; return False when nothing is left for the next one."""
@@ -105,7 +113,7 @@ class LongPolls:
 
     def _on_timer(self) -> None:
         self._timer = self._timer_ms = None
-        self.wake()
+        self._hand_out()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -15,9 +15,9 @@ from consumer.embedded.sqs.parameters import Json, Parameters
 from consumer.embedded.sqs.queue import Queue
 
 
-def change_message_visibility(call: Call) -> Json:
+def change_message_visibility(call: Call) -> None:
     """ChangeMessageVisibility."""
-    return _change_visibility(call.queue(), call.parameters)
+    _change_visibility(call.queue(), call.parameters)
 
 
 def change_message_visibility_batch(call: Call) -> Json:
@@ -26,9 +26,9 @@ def change_message_visibility_batch(call: Call) -> Json:
     return each_entry(call, lambda entry: _change_visibility(queue, entry))
 
 
-def delete_message(call: Call) -> Json:
+def delete_message(call: Call) -> None:
     """DeleteMessage."""
-    return _delete(call.queue(), call.parameters)
+    _delete(call.queue(), call.parameters)
 
 
 def delete_message_batch(call: Call) -> Json:

@@ -49,8 +49,9 @@ _ANSWERED_LISTS = {
     "Results": "ListMessageMoveTasksResultEntry",
 }
 _ANSWERED_MAPS = {plural: (name, key) for name, (plural, key) in _MAPS.items()}
-# What XML has no character for, and the carriage return, which readers would turn into a newline.
-_ESCAPED = re.compile('[&<>"\r]')
+# Markup, the carriage return, which readers would turn into a newline, and what XML cannot hold.
+_ESCAPED = re.compile('[&<>"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]')
+_REPLACEMENT = "\ufffd"
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;"}
 
 
@@ -70,15 +71,15 @@ def read_call(form: bytes) -> tuple[str, Parameters]:
         )
         tree = _tree(fields)
         values = {name: value for field in tree.items() for name, value in _field(*field)}
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise SqsError(MALFORMED, "The form is malformed.") from None
     action = tree.get("Action")
     return action if isinstance(action, str) else "", Parameters(values)
 
 
 def result_body(operation: str, result: Json, request_id: str) -> bytes:
-    """Return the body of a successful answer."""
-    inner = _elements(f"{operation}Result", result, operation) if result else ""
+    """Return the body of a successful answer; None is the result of operations that have none."""
+    inner = "" if result is None else _elements(f"{operation}Result", result, operation)
     return (
         f'<?xml version="1.0"?><{operation}Response xmlns="{_NAMESPACE}">{inner}'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
@@ -152,4 +153,4 @@ def _elements(name: str, value: Json, operation: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _ESCAPES[match[0]], text)
+    return _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], _REPLACEMENT), text)

@@ -28,10 +28,9 @@ def create_queue(call: Call) -> Json:
     return {"QueueUrl": call.url_of(queue)}
 
 
-def delete_queue(call: Call) -> Json:
+def delete_queue(call: Call) -> None:
     """DeleteQueue."""
     call.account.delete_queue(call.queue())
-    return {}
 
 
 def get_queue_attributes(call: Call) -> Json:
@@ -87,16 +86,14 @@ def list_queues(call: Call) -> Json:
     return _page(call, "QueueUrls", call.account.names(prefix))
 
 
-def purge_queue(call: Call) -> Json:
+def purge_queue(call: Call) -> None:
     """PurgeQueue."""
     call.queue().purge()
-    return {}
 
 
-def set_queue_attributes(call: Call) -> Json:
+def set_queue_attributes(call: Call) -> None:
     """SetQueueAttributes."""
     call.account.change_settings(call.queue(), call.parameters.text_map("Attributes"))
-    return {}
 
 
 def start_message_move_task(call: Call) -> Json:
@@ -108,18 +105,16 @@ def start_message_move_task(call: Call) -> Json:
     return {"TaskHandle": task.handle}
 
 
-def tag_queue(call: Call) -> Json:
+def tag_queue(call: Call) -> None:
     """TagQueue."""
     call.queue().tags.update(call.parameters.text_map("Tags"))
-    return {}
 
 
-def untag_queue(call: Call) -> Json:
+def untag_queue(call: Call) -> None:
     """UntagQueue."""
     tags = call.queue().tags
     for name in call.parameters.texts("TagKeys"):
         tags.pop(name, None)
-    return {}
 
 
 def _page(call: Call, field: str, names: list[str]) -> Json:

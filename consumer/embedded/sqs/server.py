@@ -6,7 +6,7 @@ A test double: it keeps nothing on disk and checks no signature. Serve it to nob
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ from consumer.embedded.sqs.account import Account
 from consumer.embedded.sqs.calls import Call, queue_url
 from consumer.embedded.sqs.connection import HttpConnection, HttpRequest
 from consumer.embedded.sqs.errors import UNKNOWN_OPERATION, Code, SqsError
-from consumer.embedded.sqs.exchanges import Exchange, exchange_of
+from consumer.embedded.sqs.exchanges import Exchange, ProtocolName, exchange_of
 from consumer.embedded.sqs.faults import (
     AnswerError,
     Delay,
@@ -32,6 +32,7 @@ from consumer.embedded.sqs.parameters import Json, Parameters
 from consumer.embedded.sqs.queue import Limits, Queue
 from consumer.embedded.sqs.receiving import receive_of
 
+# What is None has no result, which the query protocol tells from an empty one.
 _ACTIONS: Mapping[str, Callable[[Call], Json]] = {
     "ChangeMessageVisibility": message_actions.change_message_visibility,
     "ChangeMessageVisibilityBatch": message_actions.change_message_visibility_batch,
@@ -61,7 +62,8 @@ class SqsServer:
 
     `calls` counts the calls by operation, `empty_receives` those receives that answered nothing.
     `place_fault` is asked before each call which fault, if any, is to befall it. `clock` returns
-    seconds since the epoch; who moves it by hand calls `wake` then. Port 0 is a free one.
+    seconds since the epoch; who moves it by hand calls `wake` then. Port 0 is a free one. With one
+    of the `protocols` alone it is as old, or as new, as servers and clients that know no other.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class SqsServer:
         clock: Callable[[], float] = time.time,
         limits: Limits | None = None,
         region: str = "us-east-1",
+        protocols: Collection[ProtocolName] = ("json", "query"),
     ) -> None:
         self.calls: Counter[str] = Counter()
         self.empty_receives = 0
         self.place_fault: PlaceFault | None = None
         self._host = host
         self._port = port
+        self._protocols = protocols
         self._account = Account(clock, limits or Limits(), region)
         self._polls = LongPolls(clock)
         self._connections: dict[HttpConnection, Poll | None] = {}
@@ -160,7 +164,7 @@ class SqsServer:
         if request.method == "GET" and request.target == "/health":
             connection.respond(200, "text/plain", b"ok\n", {})
             return
-        exchange = exchange_of(connection, request, self.endpoint_url)
+        exchange = exchange_of(connection, request, self.endpoint_url, self._protocols)
         self.calls[exchange.operation] += 1
         try:
             parameters = exchange.parameters()
