@@ -1,0 +1,173 @@
+"""The servers over which the suite runs.
+
+`SQS_TEST_ENDPOINT_URL` adds one: AWS's own (https://sqs.eu-central-1.amazonaws.com, credentials and
+AWS_REGION the standard way), ElasticMQ, LocalStack. `SQS_TEST_PROTOCOL=query` speaks the older
+protocol to it.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from moto.server import ThreadedMotoServer
+from types_aiobotocore_sqs import SQSClient
+from types_aiobotocore_sqs.literals import QueueAttributeNameType
+from types_aiobotocore_sqs.type_defs import MessageTypeDef
+
+from consumer.embedded.sqs import SqsServer
+from tests.integration.sqs.plain_client import Protocol, plain_client
+
+ENDPOINT_VARIABLE = "SQS_TEST_ENDPOINT_URL"
+_LONGEST_REAL_WAIT_SECONDS = 5
+
+
+def server_names() -> list[str]:
+    """Return the parameter values of the suite."""
+    named = ["endpoint"] if os.environ.get(ENDPOINT_VARIABLE) else []
+    return ["embedded-json", "embedded-query", "moto", *named]
+
+
+@dataclass
+class Sqs:
+    """A server with a plain client to it; queues made here are deleted in the end."""
+
+    name: str
+    client: SQSClient
+    pass_time: Callable[[float], Awaitable[None]]
+    made: list[str] = field(default_factory=list)
+
+    async def queue(self, suffix: str = "", **attributes: str) -> str:
+        """Create a queue of a new name and return its URL."""
+        return await self.named_queue(f"test-{uuid4().hex}{suffix}", **attributes)
+
+    async def named_queue(self, name: str, **attributes: str) -> str:
+        answer = await self.client.create_queue(
+            QueueName=name,
+            Attributes=attributes,  # type: ignore[arg-type] # the names are those of attributes
+        )
+        self.made.append(answer["QueueUrl"])
+        return answer["QueueUrl"]
+
+    async def fifo_queue(self, **attributes: str) -> str:
+        return await self.queue(".fifo", FifoQueue="true", **attributes)
+
+    async def arn(self, queue_url: str) -> str:
+        return (await self.attributes(queue_url, "QueueArn"))["QueueArn"]
+
+    async def attributes(self, queue_url: str, *names: QueueAttributeNameType) -> dict[str, str]:
+        answer = await self.client.get_queue_attributes(
+            QueueUrl=queue_url, AttributeNames=names or ["All"]
+        )
+        return {str(name): value for name, value in answer.get("Attributes", {}).items()}
+
+    async def counts(self, queue_url: str) -> tuple[int, int, int]:
+        """Return how many messages are visible, in flight, delayed."""
+        shown = await self.attributes(
+            queue_url,
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        )
+        return (
+            int(shown["ApproximateNumberOfMessages"]),
+            int(shown["ApproximateNumberOfMessagesNotVisible"]),
+            int(shown["ApproximateNumberOfMessagesDelayed"]),
+        )
+
+    async def send(self, queue_url: str, *bodies: str) -> list[str]:
+        """Send messages one by one and return their ids."""
+        return [
+            (await self.client.send_message(QueueUrl=queue_url, MessageBody=body))["MessageId"]
+            for body in bodies
+        ]
+
+    async def receive(
+        self, queue_url: str, count: int = 10, *, wait_seconds: int = 1, **options: int
+    ) -> list[MessageTypeDef]:
+        """Receive once."""
+        answer = await self.client.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=wait_seconds,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+            **options,  # type: ignore[arg-type] # VisibilityTimeout alone
+        )
+        return answer.get("Messages", [])
+
+    async def receive_all(self, queue_url: str, count: int) -> list[MessageTypeDef]:
+        """Receive until `count` messages came: AWS may give fewer at a time than there are."""
+        received: list[MessageTypeDef] = []
+        async with asyncio.timeout(60):
+            while len(received) < count:
+                received += await self.receive(queue_url, min(10, count - len(received)))
+        return received
+
+    async def is_empty(self, queue_url: str) -> bool:
+        """Tell whether a receive without waiting finds nothing."""
+        return not await self.receive(queue_url, wait_seconds=0)
+
+
+@asynccontextmanager
+async def embedded(protocol: Protocol) -> AsyncIterator[Sqs]:
+    """An embedded server whose clock is moved by hand."""
+    moved_seconds = 0.0
+
+    async def pass_time(seconds: float) -> None:
+        nonlocal moved_seconds
+        moved_seconds += seconds
+        server.wake()
+
+    async with (
+        SqsServer(clock=lambda: time.time() + moved_seconds, protocols=(protocol,)) as server,
+        plain_client(server.endpoint_url, protocol) as client,
+    ):
+        yield Sqs(f"embedded-{protocol}", client, pass_time)
+
+
+@asynccontextmanager
+async def in_real_time(
+    name: str, endpoint_url: str, protocol: Protocol, *, signed_by_anyone: bool
+) -> AsyncIterator[Sqs]:
+    """A server that only real time moves; what would take long is skipped."""
+
+    async def pass_time(seconds: float) -> None:
+        if seconds > _LONGEST_REAL_WAIT_SECONDS:
+            pytest.skip(f"takes {seconds} s of real time")
+        await asyncio.sleep(seconds)
+
+    async with plain_client(endpoint_url, protocol, signed_by_anyone=signed_by_anyone) as client:
+        sqs = Sqs(name, client, pass_time)
+        try:
+            yield sqs
+        finally:
+            for queue_url in sqs.made:
+                await client.delete_queue(QueueUrl=queue_url)
+
+
+@asynccontextmanager
+async def given_endpoint() -> AsyncIterator[Sqs]:
+    """The server that the environment names."""
+    protocol: Protocol = "query" if os.environ.get("SQS_TEST_PROTOCOL") == "query" else "json"
+    url = os.environ[ENDPOINT_VARIABLE]
+    async with in_real_time("endpoint", url, protocol, signed_by_anyone=False) as sqs:
+        yield sqs
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Start moto's server; yield its URL."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
