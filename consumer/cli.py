@@ -23,6 +23,10 @@ _COMMANDS = {
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
     "recover": ("consumer.commands.recover:recover", "Show what tokens stand for, on record."),
     "remask": ("consumer.commands.remask:remask", "Rewrite old keys' tokens under the new key."),
+    "quarantine": (
+        "consumer.commands.quarantine:quarantine",
+        "See what was no valid event, and replay it.",
+    ),
     "audit": ("consumer.commands.audit:audit", "Check the record of who was shown what."),
 }
 

@@ -19,7 +19,15 @@ from structlog.typing import EventDict, FilteringBoundLogger as Logger, Processo
 from consumer import hooks
 from consumer.errors import ConsumerError
 
-__all__ = ["Logger", "describe", "harmless", "log_events", "make_logger", "stdlib_logs_to"]
+__all__ = [
+    "Logger",
+    "describe",
+    "escaped",
+    "harmless",
+    "log_events",
+    "make_logger",
+    "stdlib_logs_to",
+]
 
 _MAX_TEXT_CHARACTERS = 500
 _MAX_ITEMS = 50
@@ -109,6 +117,11 @@ def harmless(value: object) -> object:
 def _harmless_text(text: str) -> str:
     if len(text) > _MAX_TEXT_CHARACTERS:
         text = f"{text[:_MAX_TEXT_CHARACTERS]}… ({len(text)} characters)"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Return a text with what starts a line or controls a terminal written as an escape."""
     if text.isprintable():
         return str(text)
     return "".join(

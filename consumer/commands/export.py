@@ -9,7 +9,7 @@ import click
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
 from consumer.events import load_model, table_of
-from consumer.postgres import connected, copy_out, inspect_table
+from consumer.postgres import connected, copy_out, table_kinds
 from consumer.service import server_of
 
 
@@ -53,7 +53,7 @@ def _export_to(settings: Settings, output: Path) -> int:
 async def _export(settings: Settings, stream: BinaryIO) -> int:
     table = table_of(load_model(settings.event.model))
     async with connected(server_of(settings)) as connection:
-        kinds = await inspect_table(connection, table)
+        kinds = await table_kinds(connection, table)
         rows = await copy_out(connection, table, kinds, stream)
     stream.flush()
     return rows

@@ -8,6 +8,7 @@ from typing import BinaryIO, Protocol, TextIO
 
 import click
 
+from consumer.logs import escaped
 from consumer.postgres import Answer
 
 _HEADER_ROWS = 1
@@ -115,7 +116,7 @@ class Lines:
 
     def write(self, batch: Shown) -> None:
         """Show a batch."""
-        self._stream.writelines(f"{shown(value or '')}\n" for _, value in batch)
+        self._stream.writelines(f"{escaped(value or '')}\n" for _, value in batch)
         self._stream.flush()
 
 
@@ -125,7 +126,7 @@ class Csv:
     def __init__(self, stream: TextIO, table: Table) -> None:
         self._stream = stream
         self._writer = csv.writer(stream, lineterminator="\n")
-        self._shown = shown if stream.isatty() else str
+        self._shown = escaped if stream.isatty() else str
         self._table = table
         self._begun = False
 
@@ -137,8 +138,3 @@ class Csv:
             self._begun = True
         self._writer.writerows(map(self._shown, row) for row in rows)
         self._stream.flush()
-
-
-def shown(value: str) -> str:
-    """Escape what a sender might have put in to start a line or to control the terminal."""
-    return value if value.isprintable() else ascii(value)[1:-1]

@@ -66,12 +66,7 @@ async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
         missing = _failure(f"table {table.name} is missing", _MIGRATE, "42P01")
         return Inspection((*findings, missing), {}, is_migrated)
     findings += _columns(table, actual)
-    kinds = {
-        column.name: kind
-        for column in table.columns
-        if column.name in actual and (kind := _KINDS.get(actual[column.name].type)) is not None
-    }
-    return Inspection(tuple(findings), kinds, is_migrated)
+    return Inspection(tuple(findings), _kinds(table, actual), is_migrated)
 
 
 async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
@@ -84,6 +79,20 @@ async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnK
     inspection = await inspect(connection, table)
     inspection.raise_first_failure()
     return inspection.kinds
+
+
+async def table_kinds(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
+    """The kinds of the columns that are there, for whoever needs no right to write them.
+
+    Raises:
+        DatabaseRefusedError: the table is missing.
+        DatabaseError: as of any statement.
+    """
+    with translated():
+        records = await connection.fetch(load("columns.sql"), quoted(table.name))
+    if not records:
+        raise DatabaseRefusedError("42P01", f"table {table.name} is missing: {_MIGRATE}")
+    return _kinds(table, {record["name"]: _Actual(**record) for record in records})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,14 @@ async def _bookkeeping(connection: asyncpg.Connection) -> list[Finding]:
     may_truncate = await connection.fetchval(_MAY_TRUNCATE)
     hint = "" if may_truncate else f"the ledger will only grow: GRANT EXECUTE ON FUNCTION {_UPKEEP}"
     return [_ok(f"schema consumer: version {version}", hint)]
+
+
+def _kinds(table: Table, actual: Mapping[str, _Actual]) -> ColumnKinds:
+    return {
+        column.name: kind
+        for column in table.columns
+        if column.name in actual and (kind := _KINDS.get(actual[column.name].type)) is not None
+    }
 
 
 def _columns(table: Table, actual: Mapping[str, _Actual]) -> list[Finding]:

@@ -26,18 +26,26 @@ def columns_present(table: Table, kinds: ColumnKinds) -> tuple[Column, ...]:
     return tuple(column for column in table.columns if column.name in kinds)
 
 
-def write_statement(table: Table, kinds: ColumnKinds) -> str:
-    """The text of the statement; its parameters are what `Arrays` makes of a batch."""
+def column_lists(table: Table, kinds: ColumnKinds, first_parameter: int) -> dict[str, str]:
+    """The parts of a statement that inserts rows given as arrays, one a column.
+
+    `first_parameter` is the number of the first array; the rest follow.
+    """
     columns = columns_present(table, kinds)
     casts = (_CASTS[kinds[column.name]] for column in columns)
-    return load("write.sql").format(
-        table=quoted(table.name),
-        columns=", ".join(identifier(column.name) for column in columns),
-        aliases=", ".join(f"c{position}" for position in range(len(columns))),
-        arrays=", ".join(
-            f"${number}::{cast}" for number, cast in enumerate(casts, _FIRST_COLUMN_PARAMETER)
+    return {
+        "table": quoted(table.name),
+        "columns": ", ".join(identifier(column.name) for column in columns),
+        "aliases": ", ".join(f"c{position}" for position in range(len(columns))),
+        "arrays": ", ".join(
+            f"${number}::{cast}" for number, cast in enumerate(casts, first_parameter)
         ),
-    )
+    }
+
+
+def write_statement(table: Table, kinds: ColumnKinds) -> str:
+    """The text of the statement; its parameters are what `parameters` makes of a batch."""
+    return load("write.sql").format(**column_lists(table, kinds, _FIRST_COLUMN_PARAMETER))
 
 
 def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Array | str]:

@@ -30,10 +30,13 @@ GRANT EXECUTE ON FUNCTION consumer.truncate_idle_slots() TO consumer_writer;
 
 GRANT SELECT ON {table}{views} TO consumer_analyst;
 
--- Recovers, looks into the quarantine and replays it, erases; each on record.
+-- Recovers, looks into the quarantine and replays it, erases. The commands put each on record; what
+-- is deleted by hand is not.
 GRANT SELECT ON {table}{views} TO consumer_officer;
 GRANT INSERT, DELETE ON {table} TO consumer_officer;
-GRANT SELECT, DELETE ON consumer.quarantine TO consumer_officer;
+GRANT SELECT, DELETE, UPDATE (reason, field_name) ON consumer.quarantine TO consumer_officer;
+GRANT SELECT, INSERT ON consumer.ledger, consumer.masking_keys, consumer.erased
+    TO consumer_officer;
 GRANT EXECUTE ON FUNCTION
     consumer.record_audit(text, text[], text[], text[], text[], bytea[], text[])
     TO consumer_officer;

@@ -34,6 +34,7 @@ quarantined AS (
         slot, message_id, to_timestamp(sent_ms / 1000.0), $10::text, reason, field_name, kid,
         sealed_body
     FROM refused JOIN fresh USING (slot, message_id)
+    ON CONFLICT DO NOTHING
     RETURNING reason
 )
 SELECT

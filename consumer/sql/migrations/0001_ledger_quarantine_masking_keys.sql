@@ -22,7 +22,7 @@ $$;
 CREATE TABLE consumer.quarantine (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot smallint NOT NULL,
-    message_id uuid NOT NULL,
+    message_id uuid NOT NULL UNIQUE,
     sent_at timestamptz NOT NULL,
     quarantined_at timestamptz NOT NULL DEFAULT now(),
     event text NOT NULL,

@@ -91,6 +91,16 @@ CREATE TABLE consumer.remasked (
     PRIMARY KEY (column_name, old_token)
 );
 
+-- Who was erased, so that it is done again after a restore of an older state: HMACs under a key of
+-- the ring, for a list of the persons themselves would be the next thing to erase.
+CREATE TABLE consumer.erased (
+    column_name text NOT NULL,
+    kid text NOT NULL,
+    person_hash bytea NOT NULL CHECK (octet_length(person_hash) = 32),
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (column_name, kid, person_hash)
+);
+
 -- Empties the ledger slots that no message still on the queue can have, and returns those that
 -- were filled. SQS keeps a message for 14 days; the rest of 16 is for clocks that disagree. One
 -- caller at a time: another that comes meanwhile returns none at once. Whoever queues behind

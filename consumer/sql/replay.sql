@@ -1,0 +1,18 @@
+-- Lands rows that were in quarantine, each once: whoever deletes it there, and no one else, inserts
+-- it here. The ledger has known the message since it was quarantined, unless that was so long ago,
+-- or the ledger was lost; then it is told again, for the message may still be on the queue.
+WITH incoming AS (
+    SELECT * FROM unnest($1::bigint[], {arrays}) AS t (id, {aliases})
+),
+leaving AS (
+    DELETE FROM consumer.quarantine AS quarantined USING incoming
+    WHERE quarantined.id = incoming.id
+    RETURNING quarantined.id, quarantined.slot, quarantined.message_id
+),
+known AS (
+    INSERT INTO consumer.ledger (slot, message_id)
+    SELECT slot, message_id FROM leaving ORDER BY slot, message_id
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO {table} ({columns})
+SELECT {aliases} FROM incoming JOIN leaving USING (id)
