@@ -87,7 +87,8 @@ def _fail(errors: Sequence[BaseException]) -> NoReturn:
             lines.append(f"{error.filename}: {error.strerror}")
         else:
             lines += _unforeseen(error)
-    raise click.ClickException("\n".join(lines)) from None
+    # Tasks that did the same at the same time failed alike.
+    raise click.ClickException("\n".join(dict.fromkeys(lines))) from None
 
 
 def _unforeseen(error: BaseException) -> list[str]:

@@ -60,6 +60,7 @@ _EMPTY_RECEIVES = 2
 _DRAIN_WAIT_SECONDS = 1
 # A poll this much past its own deadline will never end: the process is to be started anew.
 _WATCHDOG_SECONDS = 10.0
+_COMES_AGAIN = "what was not deleted comes again after the queue's visibility timeout"
 
 _T = TypeVar("_T")
 
@@ -94,37 +95,49 @@ class GraceExceededError(ConsumerError):
     """The stop took longer than shutdown.grace_seconds; what is held comes again by itself."""
 
 
+class StoppedAtOnceError(ConsumerError):
+    """A second signal came before the stop was over; what is held comes again by itself."""
+
+
 async def serve(
     settings: Settings, logger: Logger, *, until_empty: bool, listeners: Sequence[Listener] = ()
 ) -> Totals:
     """Consume until SIGTERM or SIGINT, or with `until_empty` until the queue has run empty.
 
-    A second signal ends it at once, by cancelling. SIGHUP has the key ring read again.
+    A second signal ends it at once. SIGHUP has the key ring read again.
 
     Raises:
+        ExceptionGroup: of these errors.
         SettingsError, KeyRingError: before anything is contacted, or at the guard table.
         QueueRefusedError, DatabaseRefusedError: a queue, table, column or right is missing.
         GraceExceededError: the stop took too long.
+        StoppedAtOnceError: a second signal came.
     """
     service = _Service(settings, logger, listeners, until_empty=until_empty)
-    stop = asyncio.Event()
-    task = asyncio.current_task()
-    assert task is not None
-    with on_termination(stop.set, task.cancel), on_hangup(service.reload_asked.set):
+    stop, stop_at_once = asyncio.Event(), asyncio.Event()
+    with on_termination(stop.set, stop_at_once.set), on_hangup(service.reload_asked.set):
         async with asyncio.TaskGroup() as tasks:
-            grace = tasks.create_task(_grace(stop, settings.shutdown.grace_seconds))
+            bounds = [
+                tasks.create_task(_end_after(stop, settings.shutdown.grace_seconds)),
+                tasks.create_task(_end_at_once(stop_at_once)),
+            ]
             await service.run(stop)
-            grace.cancel()
+            for bound in bounds:
+                bound.cancel()
     return service.totals
 
 
-async def _grace(stop: asyncio.Event, seconds: float) -> None:
+async def _end_after(stop: asyncio.Event, grace_seconds: float) -> None:
     await stop.wait()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(grace_seconds)
     raise GraceExceededError(
-        f"the stop took longer than shutdown.grace_seconds ({seconds} s): what was not deleted "
-        "comes again after the queue's visibility timeout"
+        f"the stop took longer than shutdown.grace_seconds ({grace_seconds} s): {_COMES_AGAIN}"
     )
+
+
+async def _end_at_once(signalled: asyncio.Event) -> None:
+    await signalled.wait()
+    raise StoppedAtOnceError(f"stopped at once, at the second signal: {_COMES_AGAIN}")
 
 
 class _Service:

@@ -9,7 +9,14 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
-from consumer.errors import ConsumerError, KeyRingError
+from consumer.errors import (
+    ConsumerError,
+    DatabaseError,
+    DatabaseRefusedError,
+    KeyRingError,
+    QueueError,
+    QueueRefusedError,
+)
 from consumer.events import load_model, table_of
 from consumer.keysource import load_key_ring, warnings_of
 from consumer.postgres import check_keys, connected, inspect
@@ -68,7 +75,7 @@ async def _key_ring(settings: Settings) -> AsyncIterator[_Line]:
     except ConsumerError as error:
         yield _Line(ok=False, what=str(error))
         return
-    yield _Line(ok=True, what=f"key ring: {len(ring.kids)} keys, primary {ring.primary}")
+    yield _Line(ok=True, what=f"key ring: {', '.join(ring.kids)}; primary {ring.primary}")
     for warning in warnings_of(source):
         yield _Line(ok=True, what=warning)
 
@@ -80,7 +87,7 @@ async def _queue(settings: Settings) -> AsyncIterator[_Line]:
         async with open_transport(address) as transport:
             facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
     except ConsumerError as error:
-        yield _Line(ok=False, what=f"queue: {error}")
+        yield _Line(ok=False, what=f"queue: {error}", advice=_advice(error))
         return
     yield _Line(
         ok=True,
@@ -101,7 +108,18 @@ async def _database(settings: Settings) -> AsyncIterator[_Line]:
             if inspection.is_migrated:
                 yield await _guarded(connection, settings)
     except ConsumerError as error:
-        yield _Line(ok=False, what=str(error))
+        yield _Line(ok=False, what=str(error), advice=_advice(error))
+
+
+def _advice(error: ConsumerError) -> str:
+    """What to do where the error's own text does not say."""
+    match error:
+        case QueueRefusedError() | DatabaseRefusedError():
+            return ""
+        case QueueError() | DatabaseError():
+            return "see that it is up and can be reached from here"
+        case _:
+            return ""
 
 
 async def _guarded(connection: asyncpg.Connection, settings: Settings) -> _Line:

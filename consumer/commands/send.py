@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -52,42 +53,45 @@ def send(config: Path | None, file: BinaryIO, group_id: str) -> None:
 
 def _bodies(lines: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
+        body = line.rstrip(b"\r\n")
+        if len(body) > _MAX_BODY_BYTES:
+            raise click.ClickException(f"line {number} is larger than SQS's limit of 1 MiB")
         try:
-            body = line.decode().rstrip("\r\n")
+            text = body.decode()
         except UnicodeDecodeError:
             raise click.ClickException(f"line {number} is not UTF-8") from None
-        if len(line) > _MAX_BODY_BYTES + 2:
-            raise click.ClickException(f"line {number} is larger than SQS's limit of 1 MiB")
-        if body.strip():
-            yield body
+        if text.strip():
+            yield text
 
 
 async def _send(
     settings: Settings, bodies: Iterator[str], group_id: str, show: Callable[[str], None]
 ) -> int:
-    """Send all bodies, batches at the same time; on a FIFO queue one after the other."""
+    """Send all bodies, batches at the same time; on a FIFO queue one after the other.
+
+    Lines are read only while no call is open: a pipe may keep us waiting past a call's deadline.
+    """
     address = queue_address_of(settings, 0)
     is_fifo = address.queue_url.endswith(".fifo")
     run_id = uuid4().hex
-    work = iter(enumerate(batches(bodies)))
+    work = enumerate(batches(bodies))
     sent = 0
-
     async with open_transport(address) as transport:
 
-        async def send_batches() -> None:
+        async def send_one(number: int, batch: list[str]) -> None:
             nonlocal sent
-            for number, batch in work:
-                await send_batch(
-                    transport,
-                    address.queue_url,
-                    batch,
-                    timeout_seconds=settings.sqs.call_timeout_seconds,
-                    fifo=FifoOrder(group_id, f"{run_id}-{number}-") if is_fifo else None,
-                )
-                sent += len(batch)
-                show(f"{sent:,} messages sent")
+            await send_batch(
+                transport,
+                address.queue_url,
+                batch,
+                timeout_seconds=settings.sqs.call_timeout_seconds,
+                fifo=FifoOrder(group_id, f"{run_id}-{number}-") if is_fifo else None,
+            )
+            sent += len(batch)
+            show(f"{sent:,} messages sent")
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(1 if is_fifo else _BATCHES_AT_A_TIME):
-                tasks.create_task(send_batches())
+        while several := list(islice(work, 1 if is_fifo else _BATCHES_AT_A_TIME)):
+            async with asyncio.TaskGroup() as tasks:
+                for number, batch in several:
+                    tasks.create_task(send_one(number, batch))
     return sent

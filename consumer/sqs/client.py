@@ -114,16 +114,21 @@ def region_in(queue_url: str) -> str | None:
 
 
 def _region(address: QueueAddress, session: AioSession) -> str:
-    region = (
-        address.region
-        or region_in(address.queue_url)
-        or cast("str | None", session.get_config_variable("region"))
-    )
+    region = address.region or region_in(address.queue_url) or _configured(session, "region")
     if region is None and address.endpoint_url is None:
         raise SettingsError(
             "sqs.region is not set: set it, or AWS_DEFAULT_REGION, to the queue's region"
         )
     return region or _ANY_REGION
+
+
+def _configured(session: AioSession, name: str) -> str | None:
+    """Return a variable of AWS's own configuration."""
+    try:
+        return cast("str | None", session.get_config_variable(name))
+    except BotoCoreError as error:
+        kind = type(error).__name__
+    raise SettingsError(f"AWS's own configuration: {kind}: correct AWS_PROFILE or ~/.aws/config")
 
 
 def _is_proxied(url: str) -> bool:
@@ -132,9 +137,7 @@ def _is_proxied(url: str) -> bool:
 
 
 def _tls(session: AioSession) -> ssl.SSLContext:
-    return ssl.create_default_context(
-        cafile=cast("str | None", session.get_config_variable("ca_bundle"))
-    )
+    return ssl.create_default_context(cafile=_configured(session, "ca_bundle"))
 
 
 def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]:
@@ -148,7 +151,7 @@ def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]
                 return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
             failure = error_of("credentials", "NoCredentials")
         except BotoCoreError as error:
-            failure = QueueError("credentials", type(error).__name__)
+            failure = error_of("credentials", type(error).__name__)
         raise failure
 
     return current
