@@ -14,7 +14,16 @@ from consumer.config import Settings, load_settings
 from consumer.events import load_model, masks_of, table_of
 from consumer.keysource import load_key_ring
 from consumer.masking import BodySeal, KeyRing
-from consumer.postgres import Progress, Remasked, Renewal, columns_in, connected, remask as rewrite
+from consumer.postgres import (
+    Progress,
+    Remasked,
+    Renewal,
+    columns_in,
+    connected,
+    guard_keys,
+    remask as rewrite,
+    remask_ahead,
+)
 from consumer.postgres.audit import Action, AuditEntry, record
 from consumer.service import key_source_of, server_of
 
@@ -27,8 +36,13 @@ from consumer.service import key_source_of, server_of
     show_default=True,
     help="Pages of the table in a transaction; a page of 8 KiB has some 40 rows.",
 )
+@click.option(
+    "--ahead",
+    metavar="KID",
+    help="Before KID is promoted: let the views join both keys' tokens; rewrite nothing yet.",
+)
 @click.pass_obj
-def remask(config: Path | None, pages_a_batch: int) -> None:
+def remask(config: Path | None, pages_a_batch: int, ahead: str | None) -> None:
     """Rewrite the tokens of old keys under the primary key, quarantined bodies as well.
 
     For when a new key has become primary, on all replicas. May run beside them, may be killed and
@@ -38,19 +52,29 @@ def remask(config: Path | None, pages_a_batch: int) -> None:
     The table grows by the rows rewritten until it is vacuumed, as by any UPDATE.
 
     \b
-    Examples:
+    A rotation, with the ring in a file (reload: kill -HUP each replica):
+      consumer keys add k2        # then give the ring to all replicas, reload
+      consumer remask --ahead k2  # views of repeated values do not split in between
+      consumer keys promote k2    # likewise
       consumer remask
-      consumer remask --pages-a-batch 16    # shorter transactions
+      consumer keys retire k1     # likewise
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     settings = load_settings(config)
     status = StatusLine(sys.stderr, time.monotonic)
     try:
-        done = run_async(_remask(settings, pages_a_batch, _progress(status, time.monotonic)))
+        done = run_async(_remask(settings, pages_a_batch, ahead, _progress(status, time.monotonic)))
     finally:
         status.clear()
-    click.echo(f"{done.rows:,} rows and {done.bodies:,} quarantined bodies rewritten")
     for refusal in sorted(done.refusals):
-        click.echo(f"could not be rewritten: {refusal}", err=True)
+        click.echo(f"no new token: {refusal}", err=True)
+    if ahead is not None:
+        click.echo(f"the views of repeated values know the tokens of {ahead}: it may be promoted")
+        return
+    _report(done)
+
+
+def _report(done: Remasked) -> None:
+    click.echo(f"{done.rows:,} rows and {done.bodies:,} quarantined bodies rewritten")
     for column, rows in {**done.left, "quarantined bodies": done.bodies_left}.items():
         if rows:
             click.echo(f"left of other keys: {column}: {rows:,}", err=True)
@@ -63,19 +87,26 @@ def remask(config: Path | None, pages_a_batch: int) -> None:
 
 
 async def _remask(
-    settings: Settings, pages_a_batch: int, show: Callable[[Progress], None]
+    settings: Settings, pages_a_batch: int, ahead: str | None, show: Callable[[Progress], None]
 ) -> Remasked:
     model = load_model(settings.event.model)
     ring = await load_key_ring(key_source_of(settings))
+    if ahead is not None:
+        ring = ring.promoted(ahead)
     async with connected(server_of(settings)) as connection:
+        # Tokens of another key under one of these names would be lost to the replicas' ring.
+        await guard_keys(connection, ring.checks())
         present = await columns_in(connection, table_of(model).name)
-        masks = {name: m for name, m in masks_of(model, ring).items() if name in present}
         renewal = Renewal(
             table=model.table,
             primary=ring.primary,
-            tokens={name: mask.renew for name, mask in masks.items()},
+            tokens={
+                name: mask.renew for name, mask in masks_of(model, ring).items() if name in present
+            },
             body=BodySeal(ring).renew,
         )
+        if ahead is not None:
+            return await remask_ahead(connection, renewal, pages_a_batch=pages_a_batch, show=show)
         await _on_record(connection, ring, "begun")
         done = await rewrite(connection, renewal, pages_a_batch=pages_a_batch, show=show)
         outcome = "nothing of other keys left" if done.is_complete else "tokens of other keys left"

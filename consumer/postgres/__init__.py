@@ -5,7 +5,7 @@ from consumer.postgres.export import copy_out
 from consumer.postgres.guard import check_keys, first_seen, guard_keys
 from consumer.postgres.inspect import Finding, Inspection, inspect, inspect_table, table_kinds
 from consumer.postgres.query import Answer, answer_of
-from consumer.postgres.remask import Progress, Remasked, Renewal, remask
+from consumer.postgres.remask import Progress, Remasked, Renewal, remask, remask_ahead
 from consumer.postgres.roles import grant_roles
 from consumer.postgres.schema import add_column, columns_in, migrate
 from consumer.postgres.sink import PostgresSink
@@ -38,6 +38,7 @@ __all__ = [
     "inspect_table",
     "migrate",
     "remask",
+    "remask_ahead",
     "table_kinds",
     "tokens_left",
     "truncate_idle_slots",

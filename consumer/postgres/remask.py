@@ -137,13 +137,9 @@ async def remask(
     Raises:
         DatabaseError: as of any statement; what was done stays, and another run goes on from there.
     """
-    done = Remasked()
+    done = await remask_ahead(connection, renewal, pages_a_batch=pages_a_batch, show=show)
     with translated():
         if renewal.tokens:
-            await connection.execute(_FORGET_OTHERS, renewal.like)
-            async for batch in _batches(connection, renewal.table, pages_a_batch):
-                await _map_tokens(connection, renewal, batch, done)
-                show(Progress("finding old tokens", batch.pages_done, batch.of_pages, done.rows))
             async for batch in _batches(connection, renewal.table, pages_a_batch):
                 await _rewrite(connection, renewal, batch, done)
                 show(Progress("rewriting rows", batch.pages_done, batch.of_pages, done.rows))
@@ -151,6 +147,30 @@ async def remask(
         await _reseal_bodies(connection, renewal, done)
         if done.is_complete:
             await connection.execute(_FORGET_ALL)
+    return done
+
+
+async def remask_ahead(
+    connection: asyncpg.Connection,
+    renewal: Renewal,
+    *,
+    pages_a_batch: int,
+    show: Callable[[Progress], None],
+) -> Remasked:
+    """Only give each old token its new one in consumer.remasked, and change no row.
+
+    Done before `renewal.primary` becomes the primary key, the views of repeated values join both
+    tokens of a value from the first new row on.
+
+    Raises:
+        DatabaseError: as of any statement.
+    """
+    done = Remasked()
+    with translated():
+        await connection.execute(_FORGET_OTHERS, renewal.like)
+        async for batch in _batches(connection, renewal.table, pages_a_batch):
+            await _map_tokens(connection, renewal, batch, done)
+            show(Progress("finding old tokens", batch.pages_done, batch.of_pages, done.rows))
     return done
 
 

@@ -45,7 +45,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT{update} ON {table} TO consumer_maintenance;
 GRANT SELECT, UPDATE (kid, sealed_body) ON consumer.quarantine TO consumer_maintenance;
 GRANT SELECT, INSERT, UPDATE, DELETE ON consumer.remasked TO consumer_maintenance;
-GRANT SELECT ON consumer.masking_keys, consumer.audit, consumer.audit_head TO consumer_maintenance;
+GRANT SELECT, INSERT ON consumer.masking_keys TO consumer_maintenance;
+GRANT SELECT ON consumer.audit, consumer.audit_head TO consumer_maintenance;
 GRANT EXECUTE ON FUNCTION consumer.truncate_idle_slots(),
     consumer.record_audit(text, text[], text[], text[], text[], bytea[], text[])
     TO consumer_maintenance;
