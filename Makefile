@@ -38,6 +38,11 @@ demo: $(SETUP) ## Run the main job end to end (MESSAGES=1000, ARGS="--events FIL
 test: $(SETUP) ## Run all tests, on embedded PostgreSQL and an embedded queue
 	$(BIN)/pytest -n 2 $(ARGS)
 
+.PHONY: simulate
+simulate: $(SETUP) ## Run the pipeline in virtual time under faults (SEEDS=20000 FROM=0; SEED=123)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),0) \
+	  $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: $(SETUP) ## Format, lint, types, import direction
 	$(BIN)/ruff format --check

@@ -96,7 +96,8 @@ class Pipeline:
         )
         self._arrived = asyncio.Event()  # set by pollers, awaited by writers
         self._committed = asyncio.Event()  # set by writers, awaited by deleters
-        self._released = asyncio.Event()  # set by deleters, awaited by pollers and the drain
+        # Set by deleters and by polls that end, awaited by the drain and by polls to come.
+        self._released = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -195,6 +196,7 @@ class Pipeline:
         finally:
             del self._open_polls[poll]
             self._in_flight.close_poll(messages)
+            self._released.set()
         return messages
 
     async def _hold(self, messages: Sequence[Message], started: float) -> None:

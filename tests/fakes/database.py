@@ -5,29 +5,54 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from consumer.messages import Outcome, Quarantined, Row, Written
+from consumer.errors import DataRejectedError
+from consumer.messages import Message, Outcome, Quarantined, Row, Written
+from tests.history.steps import Step
+
+_CHECK_VIOLATION = "23514"
 
 
 @dataclass
 class MemoryDatabase:
-    """Implements the pipeline's Sink."""
+    """Implements the pipeline's Sink. Like PostgreSQL's table, `rows` have no key of their own."""
 
     commit_seconds: float = 0.01
-    rows: dict[str, Row] = field(default_factory=dict)
-    quarantine: dict[str, Quarantined] = field(default_factory=dict)
+    ledger: set[str] = field(default_factory=set)
+    rows: list[Row] = field(default_factory=list)
+    quarantine: list[Quarantined] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     # Called with each batch before it is committed; raises DatabaseError to make it fail.
     fault: Callable[[Sequence[Outcome]], None] = lambda _: None
+    # Rows that the table has a CHECK constraint against, which is named `constraint`.
+    refuses: Callable[[Row], bool] = lambda _: False
+    constraint: str = "allowed"
+    # Told each step that a message takes here, at once.
+    witness: Callable[[Step, Message], None] = lambda *_: None
 
     async def write(self, batch: Sequence[Outcome]) -> Written:
         await asyncio.sleep(self.commit_seconds)
         self.fault(batch)
+        return self.commit(batch)
+
+    def commit(self, batch: Sequence[Outcome]) -> Written:
+        """What the one statement does, at once."""
+        fresh = self._fresh(batch)
+        if any(isinstance(each, Row) and self.refuses(each) for each in fresh):
+            raise DataRejectedError(_CHECK_VIOLATION, self.constraint)
         self.batches.append(len(batch))
-        known = self.rows.keys() | self.quarantine.keys()
-        fresh = {o.message.message_id: o for o in batch if o.message.message_id not in known}
-        rows = {key: o for key, o in fresh.items() if isinstance(o, Row)}
-        sealed = {key: o for key, o in fresh.items() if isinstance(o, Quarantined)}
-        self.rows |= rows
-        self.quarantine |= sealed
-        reasons = Counter(o.reason for o in sealed.values())
-        return Written(len(rows), dict(reasons), len(batch) - len(fresh))
+        reasons = Counter(each.reason for each in fresh if isinstance(each, Quarantined))
+        for each in fresh:
+            self.ledger.add(each.message.message_id)
+            if isinstance(each, Row):
+                self.rows.append(each)
+                self.witness(Step.COMMITTED, each.message)
+            else:
+                self.quarantine.append(each)
+                self.witness(Step.QUARANTINED, each.message)
+        rows = len(fresh) - reasons.total()
+        return Written(rows, dict(reasons), len(batch) - len(fresh))
+
+    def _fresh(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The outcomes whose messages the ledger does not have, each once."""
+        distinct = {each.message.message_id: each for each in batch}
+        return [each for key, each in distinct.items() if key not in self.ledger]

@@ -8,6 +8,9 @@ from uuid import UUID
 from consumer.errors import QueueError
 from consumer.messages import Message
 from consumer.ports import MESSAGES_A_CALL, Refused
+from tests.history.steps import Step
+
+_SENT_MS = 1_700_000_000_000
 
 
 @dataclass
@@ -15,6 +18,11 @@ class _Stored:
     message: Message
     visible_at: float = 0.0
     receives: int = 0
+    # Hidden by a receive whose time has not ended in another way than by running out.
+    is_held: bool = False
+
+    def is_newest(self, message: Message) -> bool:
+        return self.message.receipt_handle == message.receipt_handle
 
 
 @dataclass(frozen=True)
@@ -26,13 +34,18 @@ class Call:
     count: int
 
 
+def _running_clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @dataclass
 class MemoryQueue:
-    """Implements the pipeline's Source; time is the event loop's."""
+    """Implements the pipeline's Source; time is the event loop's, unless a clock is given."""
 
     visibility_seconds: float = 30.0
     wait_seconds: float = 20.0
     call_seconds: float = 0.01
+    clock: Callable[[], float] = _running_clock
     # Operations that take longer than `call_seconds` before they act.
     slow: dict[str, float] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
@@ -41,6 +54,8 @@ class MemoryQueue:
     fault: Callable[[str], None] = lambda _: None
     # Codes by message id for entries of a batch to fail with, each used once.
     failing_entries: dict[str, list[str]] = field(default_factory=dict)
+    # Told each step that a message takes here, at once.
+    witness: Callable[[Step, Message], None] = lambda *_: None
     _stored: dict[str, _Stored] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _sent: int = 0
@@ -54,7 +69,7 @@ class MemoryQueue:
                 message_id=message_id,
                 receipt_handle="",
                 body=body,
-                sent_ms=1_700_000_000_000 + self._sent,
+                sent_ms=_SENT_MS + self._sent,
                 size=len(body) if size is None else size,
             )
             self._stored[message_id] = _Stored(message)
@@ -64,8 +79,16 @@ class MemoryQueue:
 
     def show_again(self, message_id: str) -> None:
         """Deliver a message once more although it is hidden."""
-        self._stored[message_id].visible_at = 0.0
-        self._changed.set()
+        if stored := self._stored.get(message_id):
+            stored.visible_at = 0.0
+            stored.is_held = False
+            self._changed.set()
+
+    def bring_back(self, message: Message) -> None:
+        """Deliver a message once more although it is deleted, as SQS may."""
+        if message.message_id not in self._stored:
+            self._stored[message.message_id] = _Stored(message, receives=message.receive_count)
+            self._changed.set()
 
     @property
     def remaining(self) -> int:
@@ -73,23 +96,26 @@ class MemoryQueue:
 
     @property
     def hidden(self) -> int:
-        now = asyncio.get_running_loop().time()
+        now = self.clock()
         return sum(stored.visible_at > now for stored in self._stored.values())
+
+    def sent_ms(self, message_id: str) -> int:
+        """SentTimestamp of a message that is not deleted."""
+        return self._stored[message_id].message.sent_ms
 
     def count(self, operation: str) -> int:
         return sum(call.operation == operation for call in self.calls)
 
     async def receive(self) -> Sequence[Message]:
-        clock = asyncio.get_running_loop().time
-        self.calls.append(Call(clock(), "ReceiveMessage", 0))
-        await asyncio.sleep(self.call_seconds)
+        self.calls.append(Call(self.clock(), "ReceiveMessage", 0))
+        await self._travel("ReceiveMessage")
         self.fault("ReceiveMessage")
-        until = clock() + self.wait_seconds
-        while not (messages := self._take(clock())) and clock() < until:
+        until = self.clock() + self.wait_seconds
+        while not (messages := self._take(self.clock())) and self.clock() < until:
             self._changed.clear()
             wake_at = min([until, *(s.visible_at for s in self._stored.values())])
             try:
-                async with asyncio.timeout_at(max(wake_at, clock())):
+                async with asyncio.timeout(max(wake_at - self.clock(), 0.0)):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -99,45 +125,62 @@ class MemoryQueue:
         visible = [s for s in self._stored.values() if s.visible_at <= now][:MESSAGES_A_CALL]
         messages = []
         for stored in visible:
+            if stored.is_held:
+                self.witness(Step.EXPIRED, stored.message)
             stored.receives += 1
             stored.visible_at = now + self.visibility_seconds
+            stored.is_held = True
             handle = f"{stored.message.message_id}/{stored.receives}"
-            stored.message = replace(stored.message, receipt_handle=handle)
-            messages.append(replace(stored.message, receive_count=stored.receives))
+            stored.message = replace(
+                stored.message, receipt_handle=handle, receive_count=stored.receives
+            )
+            messages.append(stored.message)
         return messages
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
         refused = await self._begin("DeleteMessageBatch", messages)
         spared = {each.message.message_id for each in refused}
+        self.delete_now([each for each in messages if each.message_id not in spared])
+        return refused
+
+    def delete_now(self, messages: Sequence[Message]) -> None:
+        """What a delete does once it has arrived."""
         for message in messages:
             stored = self._stored.get(message.message_id)
-            stale = stored and stored.message.receipt_handle != message.receipt_handle
             # A delete with a stale handle succeeds, and the message stays.
-            if stored and not stale and message.message_id not in spared:
+            if stored and stored.is_newest(message):
                 del self._stored[message.message_id]
                 self.deleted.append(message.message_id)
-        return refused
+                self.witness(Step.DELETED, message)
+            self.witness(Step.CONFIRMED, message)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
         refused = await self._begin("ChangeMessageVisibilityBatch", messages)
         spared = {each.message.message_id for each in refused}
-        now = asyncio.get_running_loop().time()
+        acted_on = [each for each in messages if each.message_id not in spared]
+        return [*refused, *self.extend_now(acted_on, seconds)]
+
+    def extend_now(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+        """What a change of visibility does once it has arrived."""
+        refused, now = [], self.clock()
         for message in messages:
             stored = self._stored.get(message.message_id)
-            if message.message_id in spared:
-                continue
-            if stored is None or stored.visible_at <= now:
-                refused = [*refused, Refused(message, "MessageNotInflight", final=True)]
-            elif stored.message.receipt_handle == message.receipt_handle:
+            if stored is None or not stored.is_newest(message):
+                refused.append(Refused(message, "InvalidParameterValue", final=True))
+            elif stored.visible_at <= now:
+                refused.append(Refused(message, "MessageNotInflight", final=True))
+            else:
                 stored.visible_at = now + seconds
+                stored.is_held = seconds > 0
+                if not seconds:
+                    self.witness(Step.GIVEN_BACK, message)
         self._changed.set()
         return refused
 
     async def _begin(self, operation: str, messages: Sequence[Message]) -> Sequence[Refused]:
         assert 1 <= len(messages) <= MESSAGES_A_CALL
-        now = asyncio.get_running_loop().time()
-        self.calls.append(Call(now, operation, len(messages)))
-        await asyncio.sleep(self.slow.get(operation, self.call_seconds))
+        self.calls.append(Call(self.clock(), operation, len(messages)))
+        await self._travel(operation)
         self.fault(operation)
         refused = []
         for message in messages:
@@ -145,6 +188,10 @@ class MemoryQueue:
                 code = codes.pop(0)
                 refused.append(Refused(message, code, final=code == "ReceiptHandleIsInvalid"))
         return refused
+
+    async def _travel(self, operation: str) -> None:
+        if seconds := self.slow.get(operation, self.call_seconds):
+            await asyncio.sleep(seconds)
 
 
 def unavailable(operation: str) -> None:

@@ -44,6 +44,8 @@ class Kind(StrEnum):
     TWO_TOKENS = "two tokens"  # I7
     OVERCOUNTED = "overcounted"  # counts are of what is committed or confirmed, and no more
     DEADLOCKED = "deadlocked"  # writers must lock in one order
+    STUCK = "stuck"  # I4, I8: what was told to stop does not; told by who ran it
+    RAISED = "raised"  # it ended by an error of its own; told by who ran it
     LEAKED = "leaked"  # I6; found by `leaks`
 
 

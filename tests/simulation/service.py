@@ -1,0 +1,64 @@
+"""The service under simulation, of which a mutant replaces a part."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from consumer.events import UserLogin, table_of
+from consumer.masking import KeyRing
+from consumer.messages import Message, Outcome, Reason, Row
+from consumer.pipeline import Pipeline
+from consumer.ports import Sink, Source, Transform as Transforms
+from consumer.transform import Transform
+from tests.fakes.database import MemoryDatabase
+from tests.fakes.queue import MemoryQueue
+from tests.history.checker import Rules
+from tests.history.rules import rules_of
+from tests.simulation.edges import Line, LyingSink, LyingSource
+from tests.simulation.scenario import REFUSED_LOCALE
+
+KINDS = {each.name: each.kinds[0] for each in table_of(UserLogin).columns if not each.optional}
+RING = KeyRing.generate("k1", os.urandom)
+_LOCALE = list(KINDS).index("locale")
+_CONSTRAINT = "known_locale"
+
+
+def is_refused(row: Row) -> bool:
+    """Whether the CHECK constraint is against this row."""
+    return row.values[_LOCALE] == REFUSED_LOCALE
+
+
+def database() -> MemoryDatabase:
+    return MemoryDatabase(refuses=is_refused, constraint=_CONSTRAINT)
+
+
+def _rules(transform: Transforms) -> Rules:
+    rules = rules_of(UserLogin, KINDS, RING)
+
+    @cache  # the same few messages are sent in every run
+    def expect(message: Message) -> Outcome:
+        outcome = transform(message)
+        if isinstance(outcome, Row) and is_refused(outcome):
+            return transform.quarantine(message, Reason.REJECTED_BY_DATABASE, _CONSTRAINT)
+        return outcome
+
+    return replace(rules, expect=expect)
+
+
+_TRANSFORM = Transform(UserLogin, KINDS, RING)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of a replica, and the rules of the run."""
+
+    pipeline: type[Pipeline] = Pipeline
+    source: Callable[[Line, MemoryQueue], Source] = LyingSource
+    sink: Callable[[Line, MemoryDatabase], Sink] = LyingSink
+    transform: Transforms = _TRANSFORM
+    database: Callable[[], MemoryDatabase] = database
+    rules: Rules = field(default=_rules(_TRANSFORM))
+
+
+SERVICE = Service()
