@@ -23,9 +23,11 @@ from consumer.embedded.sqs import (
     Request,
     SqsServer,
 )
+from consumer.messages import Reason
 from consumer.postgres import Server, connected
 from tests.consumers import Place, Running, place
 from tests.feeds import FEEDS, OURS
+from tests.integration.postgres.relay import Relay
 from tests.landed import assert_landed, everything_in
 from tests.waiting import eventually
 
@@ -223,15 +225,159 @@ async def test_the_database_stopped_and_started_under_load_costs_nothing(
     await assert_landed(own_database, key_ring_json, sent)
 
 
-async def test_a_fifo_queue_is_drained_too(
+async def test_answers_that_are_lost_cost_nothing(here: Place, moved_clock: list[float]) -> None:
+    sent = here.send(*logins(300))
+    lost = {"ReceiveMessage": 3, "DeleteMessageBatch": 5}
+
+    def lose_the_first(request: Request) -> Fault | None:
+        if not lost.get(request.operation):
+            return None
+        lost[request.operation] -= 1
+        return Disconnect(after_acting=True)
+
+    here.sqs.place_fault = lose_the_first
+    quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
+    async with quick.running("run") as running:
+        await eventually(
+            lambda: not any(lost.values()) and len(here.messages()) <= 30,
+            within_seconds=_DEADLINE_SECONDS,
+        )
+        # What the lost receives hid comes again after the visibility timeout.
+        moved_clock[0] += 60
+        here.sqs.wake()
+        await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
+        assert (await running.stopped()).code == 0
+    await assert_landed(here.dsn, here.ring_json, sent)
+
+
+async def test_a_commit_whose_answer_is_lost_is_made_again_and_changes_nothing(
     sqs: SqsServer, database: str, key_ring_json: str, tmp_path: Path
 ) -> None:
-    here = place(
-        sqs, database, key_ring_json, tmp_path, name="logins.fifo", attributes={"FifoQueue": "true"}
-    )
-    assert (await here.consumer.run("send", str(OURS))).code == 0
-    sent = here.messages()
-    drained = await here.consumer.run("drain")
-    assert (drained.counts["written"], drained.counts["quarantined"]) == (99, 1)
-    assert here.is_clean()
+    async with Relay(database).running() as relay:
+        here = place(sqs, relay.dsn, key_ring_json, tmp_path)
+        hurried = here.consumer.but(
+            CONSUMER_SQS__WAIT_SECONDS="1", CONSUMER_POSTGRES__STATEMENT_TIMEOUT_SECONDS="2"
+        )
+        async with hurried.running("run") as running:
+            await running.logged("consuming")
+            sent = here.send(*logins(20))
+            await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
+            relay.swallow_answers()
+            sent += here.send(*logins(100))
+
+            async def some_committed() -> bool:
+                return await count_in(database, "consumer.ledger") > 20
+
+            await eventually(some_committed, within_seconds=_DEADLINE_SECONDS)
+            await running.logged("write failed")
+            committed = await count_in(database, "consumer.ledger") - 20
+            await eventually(lambda: here.queue.in_flight == 100, within_seconds=_DEADLINE_SECONDS)
+            relay.speak()
+            await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
+            metrics = await scraped(running)
+            assert (await running.stopped()).code == 0
+    assert metrics["consumer_messages_duplicate_total"] == committed
     await assert_landed(database, key_ring_json, sent)
+
+
+_MIB = 1024 * 1024
+_LOGIN = json.loads(_LOGINS[0])
+
+
+def spoiled(**changes: object) -> str:
+    return json.dumps(_LOGIN | changes)
+
+
+def hostile() -> dict[str, tuple[Reason, str | None]]:
+    """Bodies, each with why it is in quarantine and which field is at fault."""
+    without_ip = {name: value for name, value in _LOGIN.items() if name != "ip"}
+    return {
+        "nonsense": (Reason.NOT_JSON, None),
+        '{"user_id": ': (Reason.NOT_JSON, None),
+        '{"user_id": NaN}': (Reason.NOT_JSON, None),
+        "[" * 40_000: (Reason.NOT_JSON, None),
+        "[" * _MIB: (Reason.INVALID_VALUE, None),
+        "[1, 2]": (Reason.NOT_AN_OBJECT, None),
+        "9" * 100_000: (Reason.NOT_JSON, None),
+        '"' + "x" * (_MIB - 2) + '"': (Reason.NOT_AN_OBJECT, None),
+        '{"foo": "oops_wrong_msg_type", "bar": "123"}': (Reason.OTHER_EVENT, None),
+        json.dumps(without_ip): (Reason.MISSING_FIELD, "ip"),
+        spoiled(user_id=7): (Reason.WRONG_TYPE, "user_id"),
+        spoiled(app_version=True): (Reason.WRONG_TYPE, "app_version"),
+        spoiled(user_id=int("9" * 4000)): (Reason.WRONG_TYPE, "user_id"),
+        spoiled(user_id="u" * 129): (Reason.TOO_LONG, "user_id"),
+        spoiled(device_id="d" * 160): (Reason.TOO_LONG, "device_id"),
+        spoiled(device_id="d" * 900_000): (Reason.TOO_LONG, "device_id"),
+        spoiled(locale="\0"): (Reason.NOT_STORABLE, "locale"),
+        spoiled(device_id="\ud800"): (Reason.NOT_STORABLE, "device_id"),
+        spoiled(ip="1.2.3.256"): (Reason.BAD_ADDRESS, "ip"),
+        spoiled(ip="199.172.111.135\n"): (Reason.BAD_ADDRESS, "ip"),
+    }
+
+
+async def test_hostile_bodies_land_once_in_quarantine_and_can_be_unsealed(here: Place) -> None:
+    expected = hostile()
+    sent = here.send(*expected, *logins(3))
+    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 3)
+    talkative = here.consumer.but(CONSUMER_LOGS__LEVEL="debug")
+    drained = await talkative.run("drain")
+    assert (drained.counts["quarantined"], drained.counts["written"]) == (len(expected), 3)
+    assert here.is_clean()
+    await assert_landed(here.dsn, here.ring_json, sent)  # unseals each
+    body_of = {message.message_id: message.body for message in sent}
+    async with connected(Server(here.dsn)) as connection:
+        rows = await connection.fetch("SELECT * FROM consumer.quarantine")
+    found = {body_of[str(row["message_id"])]: (row["reason"], row["field_name"]) for row in rows}
+    assert found == expected
+    assert "1.2.3.256" not in drained.out + drained.err + await everything_in(here.dsn)
+
+
+async def test_the_metrics_of_a_running_service_add_up(here: Place) -> None:
+    quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
+    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 4)
+    here.send(*logins(300), "nonsense")
+    async with quick.running("run") as running:
+        await eventually(
+            lambda: here.sqs.calls["DeleteMessageBatch"] > 0 and here.is_clean(),
+            within_seconds=_DEADLINE_SECONDS,
+        )
+        port = (await running.logged("listening"))["port"]
+        assert [await status_of(port, path) for path in ("healthz", "readyz")] == [200, 200]
+
+        async def all_deleted() -> bool:
+            return (await scraped(running))["consumer_messages_deleted_total"] == 301
+
+        await eventually(all_deleted, within_seconds=_DEADLINE_SECONDS)
+        metrics = await scraped(running)
+        ended = await running.stopped()
+    assert ended.code == 0
+    quarantined = {
+        name: value
+        for name, value in metrics.items()
+        if name.startswith("consumer_messages_quarantined_total{") and value
+    }
+    assert quarantined == {
+        'consumer_messages_quarantined_total{reason="other_event"}': 3,
+        'consumer_messages_quarantined_total{reason="not_json"}': 1,
+    }
+    written = metrics["consumer_messages_written_total"]
+    duplicate = metrics["consumer_messages_duplicate_total"]
+    assert written == 297
+    assert duplicate > 0
+    assert metrics["consumer_messages_received_total"] == written + duplicate + 4
+    assert metrics["consumer_messages_in_flight"] == 0
+    assert metrics["consumer_batch_rows_sum"] == metrics["consumer_sent_to_commit_seconds_count"]
+    assert metrics["consumer_batch_rows_count"] == metrics["consumer_commit_seconds_count"] > 0
+    totals = await running.logged("ended")
+    assert totals.items() >= {"written": 297, "quarantined": 4, "deleted": 301}.items()
+    assert totals["duplicate"] == duplicate
+    raw = [each for each in raw_values(OURS) if each in ended.err or each in str(metrics)]
+    assert raw == []
+
+
+async def status_of(port: object, path: str) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/{path}") as answer,
+    ):
+        return answer.status
