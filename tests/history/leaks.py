@@ -33,17 +33,17 @@ def leaks_below(folder: Path, marks: Marks) -> Iterator[Violation]:
 
 
 def _leaks(where: str, chunks: Iterable[bytes], marks: Marks) -> Iterator[Violation]:
-    pattern, kept, before, count, first = marks.pattern, b"", 0, 0, 0
+    kept, before, count, first = b"", 0, 0, 0
     for chunk in chunks:
         data = kept + chunk
         # What begins in the last bytes may go on in the next chunk, and is looked for there.
-        found = [each.start() for each in pattern.finditer(data)]
+        found = marks.found_in(data)
         whole = [start for start in found if start < len(data) - _LONGEST_MARK_BYTES]
         first = first if count or not whole else before + whole[0]
         count += len(whole)
         keep = max(0, len(data) - _LONGEST_MARK_BYTES)
         kept, before = data[keep:], before + keep
-    last = [each.start() for each in pattern.finditer(kept)]
+    last = marks.found_in(kept)
     first = first if count or not last else before + last[0]
     count += len(last)
     if count:
