@@ -43,6 +43,25 @@ simulate: $(SETUP) ## Run the pipeline in virtual time under faults (SEEDS=20000
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),0) \
 	  $(if $(SEED),--seed $(SEED))
 
+# VALUE for the option of that name, and nothing where there is none.
+option = $(if $($(1)),--$(2) $($(1)))
+
+.PHONY: faults
+faults: $(VENV)/.tools ## Make each fault under load, and report (FAULT=8, A_SECOND=300, REPORT=docs)
+	@$(BIN)/python -m tests.faults.run $(call option,FAULT,fault) $(call option,A_SECOND,a-second) \
+	  $(call option,SEED,seed) $(call option,REPORT,report)
+
+.PHONY: chaos
+chaos: $(VENV)/.tools ## Mix all faults at random (MESSAGES=20000, KILLS=10, SEED=1, REPORT=docs)
+	@$(BIN)/python -m tests.faults.chaos $(call option,MESSAGES,messages) $(call option,KILLS,kills) \
+	  $(call option,CRASHES,crashes) $(call option,CUTS,cuts) $(call option,A_SECOND,a-second) \
+	  $(call option,SEED,seed) $(call option,REPORT,report)
+
+.PHONY: soak
+soak: $(VENV)/.tools ## Half capacity for long, and how memory grows (SECONDS=3600, REPORT=docs)
+	@$(BIN)/python -m tests.faults.soak $(call option,SECONDS,seconds) \
+	  $(call option,SEED,seed) $(call option,REPORT,report)
+
 .PHONY: check
 check: $(SETUP) ## Format, lint, types, import direction
 	$(BIN)/ruff format --check

@@ -1,0 +1,61 @@
+"""A PgBouncer in transaction mode before the database."""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from tests.faults.harness import processes
+from tests.waiting import eventually
+
+_NOBODY = 65534
+
+
+def find_pgbouncer() -> Path | None:
+    """The installed program, if there is one."""
+    found = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    return Path(found) if found else None
+
+
+@asynccontextmanager
+async def running_pgbouncer(program: Path, folder: Path, target: int) -> AsyncIterator[int]:
+    """Yield the port on which it listens for the server on port `target`."""
+    port = _free_port()
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        "[databases]\n"
+        f"* = host=127.0.0.1 port={target} user=postgres\n"
+        "[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n"
+    )
+    with (folder / "pgbouncer.log").open("wb") as log:
+        process = processes.start(
+            [program, "-q", settings],
+            folder=folder,
+            variables={},
+            output=log,
+            user=_NOBODY if os.geteuid() == 0 else None,  # it does not run as root
+        )
+    try:
+        await eventually(lambda: _listens(port))
+        yield port
+    finally:
+        processes.end(process)
+
+
+async def _listens(port: int) -> bool:
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
