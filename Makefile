@@ -63,16 +63,50 @@ soak: $(VENV)/.tools ## Half capacity for long, and how memory grows (SECONDS=36
 	  $(call option,SEED,seed) $(call option,REPORT,report)
 
 .PHONY: check
-check: $(SETUP) ## Format, lint, types, import direction
+check: $(SETUP) ## Format, lint, types, import direction, Dockerfile
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
 
 .PHONY: format
 format: $(SETUP) ## Format, and mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' consumer/__init__.py)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null)
+
+.PHONY: image
+image: ## Build the image; offline if wheelhouse/ has wheels
+	docker build --tag login-consumer --tag login-consumer:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(ARGS) .
+
+# The image's Python and processor. A lock of the run's needs alone: the hashes are checked here and
+# again in the build.
+WHEEL_ARCH ?= $(subst arm64,aarch64,$(shell uname -m))
+
+.PHONY: wheelhouse
+wheelhouse: $(SETUP) ## Fetch the wheels for an offline build of the image
+	mkdir -p wheelhouse
+	$(BIN)/pip download --quiet --disable-pip-version-check --dest wheelhouse \
+	  --require-hashes --no-deps --only-binary :all: \
+	  --implementation cp --python-version 3.13 --abi cp313 \
+	  $(foreach v,2_34 2_28 2_17,--platform manylinux_$(v)_$(WHEEL_ARCH)) \
+	  --platform manylinux2014_$(WHEEL_ARCH) \
+	  -r locks/run.txt -r locks/build.txt
+
+# Of an environment with what the image's has and no more.
+.PHONY: sbom
+sbom: $(VENV)/.tools ## Write the bill of materials of what is shipped, as CycloneDX
+	$(PYTHON) -m venv --clear --without-pip build/sbom
+	$(BIN)/pip --python build/sbom/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes -r locks/run.txt
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml >build/pyproject.toml
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject build/pyproject.toml --output-reproducible \
+	  --output-file dist/login-consumer-$(VERSION).cdx.json build/sbom/bin/python
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew (needs uv)
@@ -80,9 +114,10 @@ lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile $(UV_FLAGS) --extra embedded --group dev --group tools -c locks/dev.txt pyproject.toml -o locks/tools.txt
 	uv pip compile $(UV_FLAGS) --extra embedded -c locks/dev.txt pyproject.toml -o locks/embedded.txt
 	uv pip compile $(UV_FLAGS) -c locks/dev.txt pyproject.toml -o locks/run.txt
+	uv pip compile $(UV_FLAGS) -c locks/dev.txt --group build -o locks/build.txt
 UV_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: clean
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist wheelhouse .mypy_cache .ruff_cache .pytest_cache .hypothesis
