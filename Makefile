@@ -63,12 +63,14 @@ soak: $(VENV)/.tools ## Half capacity for long, and how memory grows (SECONDS=36
 	  $(call option,SEED,seed) $(call option,REPORT,report)
 
 .PHONY: check
-check: $(SETUP) ## Format, lint, types, import direction, Dockerfile
+check: $(SETUP) ## Format, lint, types, import direction, container files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@if docker compose version >/dev/null 2>&1; then docker compose --profile takehome config --quiet; fi
 
 .PHONY: format
 format: $(SETUP) ## Format, and mend what ruff can mend
@@ -77,6 +79,24 @@ format: $(SETUP) ## Format, and mend what ruff can mend
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' consumer/__init__.py)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null)
+COMPOSE := VERSION=$(VERSION) REVISION=$(REVISION) docker compose
+
+.PHONY: up
+up: ## Run it all in Docker: queue, database, consumer, Prometheus
+	@$(PYTHON) deploy/prepare.py
+	$(COMPOSE) up --build --detach $(ARGS)
+
+.PHONY: down
+down: ## Stop and remove it; ARGS=--volumes removes the data too
+	$(COMPOSE) --profile takehome down $(ARGS)
+
+.PHONY: logs
+logs: ## Follow the logs
+	$(COMPOSE) logs --follow --tail 100 $(ARGS)
+
+.PHONY: scale
+scale: ## Run N consumers: make scale N=4
+	$(COMPOSE) up --detach --no-deps --no-recreate --scale consumer=$(or $(N),1) consumer
 
 .PHONY: image
 image: ## Build the image; offline if wheelhouse/ has wheels
@@ -120,4 +140,4 @@ UV_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashe
 
 .PHONY: clean
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) build dist wheelhouse .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Made-up login events: popular devices and addresses come again and again, some are malformed."""
+"""Made-up login events: popular devices and addresses come again and again, some are malformed.
+
+`python -m consumer.embedded.feed` writes them to standard output, a line each.
+"""
 
 import ipaddress
 import itertools
@@ -7,6 +10,8 @@ import random
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import click
 
 from consumer.messages import Reason
 
@@ -97,3 +102,20 @@ _FLAWS: dict[Reason, Callable[[_Event], str]] = {
     Reason.NOT_STORABLE: lambda event: json.dumps(event | {"user_id": "nul\0nul"}),
     Reason.BAD_ADDRESS: lambda event: json.dumps(event | {"ip": f"{event['ip']}.256"}),
 }
+
+
+@click.command(
+    help="Write made-up login events as JSON lines; some are malformed.",
+    epilog="Example: python -m consumer.embedded.feed --messages 10000 | consumer send -",
+)
+@click.option("--messages", type=click.IntRange(min=0), default=1000, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same events.")
+def main(messages: int, seed: int) -> None:
+    """Write the feed."""
+    rng = random.Random(seed)  # noqa: S311 the same feed each time
+    for message in feed(rng, messages):
+        click.echo(message.body)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,9 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from consumer.embedded.feed import FeedMessage, feed
+from click.testing import CliRunner
+
+from consumer.embedded.feed import FeedMessage, feed, main
 from consumer.events import UserLogin, table_of
 from consumer.masking import KeyRing
 from consumer.messages import Message, Quarantined, Reason
@@ -86,6 +88,11 @@ def test_the_feed_knows_what_the_consumer_makes_of_it(key_ring_json: str) -> Non
         outcome = transform(Message(str(uuid.UUID(int=1)), "handle", sent.body, 0, len(sent.body)))
         reason = outcome.reason if isinstance(outcome, Quarantined) else None
         assert reason == sent.reason
+
+
+def test_the_command_writes_a_body_a_line() -> None:
+    output = CliRunner().invoke(main, ["--messages", "50", "--seed", "7"]).output
+    assert output.splitlines() == [sent.body for sent in made(7, 50, malformed_share=0.02)]
 
 
 def test_the_sample_file_is_as_tests_expect_it() -> None:
