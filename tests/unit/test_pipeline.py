@@ -14,7 +14,7 @@ from consumer.errors import (
     QueueError,
     QueueRefusedError,
 )
-from consumer.messages import Outcome, Reason, Row
+from consumer.messages import Outcome, Reason, Row, Written
 from consumer.pipeline import Limits, Pipeline
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue, unavailable
@@ -489,3 +489,119 @@ def test_several_writers_write_each_message_once(writers: int) -> None:
 
 def test_a_queue_error_has_operation_and_code_and_no_more() -> None:
     assert str(QueueError("ReceiveMessage", "Timeout")) == "ReceiveMessage: Timeout"
+
+
+def test_after_a_backlog_one_poller_is_left_and_a_trickle_keeps_it_at_one() -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(2000)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+            await asyncio.sleep(60.0)
+            pollers = [e.count for e in w.events if isinstance(e, hooks.PollersChanged)]
+            assert max(pollers) > 1
+            assert pollers[-1] == 1
+            seen = len(w.events)
+            for number in range(100):
+                w.queue.send(str(number))
+                await asyncio.sleep(0.5)
+            assert not any(isinstance(e, hooks.PollersChanged) for e in w.events[seen:])
+
+    run_virtually(scenario())
+
+
+def test_a_body_larger_than_all_that_may_be_held_passes_all_the_same() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_in_flight_bytes=1000, max_batch_bytes=1000))
+        w.queue.send("a", "b", size=50_000)
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert w.database.batches == [1, 1]
+
+    run_virtually(scenario())
+
+
+def test_while_the_database_is_down_what_is_committed_is_deleted_and_the_rest_extended() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_in_flight_messages=40))
+        w.queue.fault = lambda operation: (
+            unavailable(operation) if operation == "DeleteMessageBatch" else None
+        )
+        w.queue.send(*(str(n) for n in range(20)))
+
+        def down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("57P01")
+
+        async with w.running():
+            await until(lambda: len(w.database.rows) == 20)
+            w.database.fault = down
+            w.queue.send(*(str(n) for n in range(100)))
+            await asyncio.sleep(300.0)
+            assert w.pipeline.in_flight == 40
+            receives = w.queue.count("ReceiveMessage")
+            w.queue.fault = lambda _: None
+            await until(lambda: len(w.queue.deleted) == 20)
+            await asyncio.sleep(300.0)
+            assert w.pipeline.in_flight == 40  # the room that the deletes made is filled
+            assert w.queue.count("ReceiveMessage") <= receives + 3
+            assert w.queue.hidden == 40
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert w.counted(hooks.Lapsed) == w.counted(hooks.GivenBack) == 0
+        assert len(w.database.rows) == 120
+
+    run_virtually(scenario())
+
+
+def test_the_heartbeat_goes_on_until_the_last_delete_even_after_a_stop() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, drain_seconds=200.0))
+        w.queue.slow["DeleteMessageBatch"] = 100.0
+        (message_id,) = w.queue.send("a")
+        async with w.running():
+            await until(lambda: w.queue.count("DeleteMessageBatch"))
+            w.stop.set()
+            await asyncio.sleep(95.0)
+            assert w.queue.hidden == 1
+        assert w.queue.deleted == [message_id]
+        assert w.queue.count("ChangeMessageVisibilityBatch") >= 6
+        assert w.queue.count("ReceiveMessage") <= 2
+
+    run_virtually(scenario())
+
+
+def test_polls_that_wait_for_messages_hold_up_no_delete() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_pollers=1))
+        w.queue.send(*(str(n) for n in range(10)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+            assert asyncio.get_running_loop().time() < 1.0
+            assert w.pipeline.longest_poll_seconds() > 0
+
+    run_virtually(scenario())
+
+
+def test_a_commit_that_was_made_although_it_failed_is_made_again_as_duplicates() -> None:
+    async def scenario() -> None:
+        lost = True
+
+        class AnswerLost(MemoryDatabase):
+            async def write(self, batch: Sequence[Outcome]) -> Written:
+                nonlocal lost
+                written = await super().write(batch)
+                if lost:
+                    lost = False
+                    raise DatabaseError("08006")
+                return written
+
+        w = World(MemoryQueue(), AnswerLost())
+        w.queue.send(*(str(n) for n in range(5)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        committed = [e for e in w.events if isinstance(e, hooks.Committed)]
+        assert [(e.rows, e.duplicates) for e in committed] == [(0, 5)]
+        assert len(w.database.rows) == 5
+        assert w.counted(hooks.Deleted) == 5
+
+    run_virtually(scenario())

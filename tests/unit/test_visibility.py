@@ -1,0 +1,145 @@
+"""The heartbeat, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from consumer import hooks
+from consumer.backoff import Backoff
+from consumer.calls import Tries
+from consumer.inflight import InFlight
+from consumer.messages import Message
+from consumer.visibility import Visibility
+from tests.fakes.queue import MemoryQueue, unavailable
+from tests.fakes.virtual_time import run_virtually
+
+_EXTEND = "ChangeMessageVisibilityBatch"
+
+
+@dataclass
+class World:
+    """Messages in flight beside a queue, without a pipeline."""
+
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    events: list[hooks.Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = asyncio.get_running_loop().time
+        self.in_flight = InFlight(1000, 1_000_000, 30, 10)
+        self.visibility = Visibility(
+            source=self.queue,
+            in_flight=self.in_flight,
+            visibility_seconds=30,
+            tries=Tries(_EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append),
+            emit=self.events.append,
+            clock=self.clock,
+        )
+
+    async def receive(self, count: int) -> list[Message]:
+        self.queue.send(*(str(number) for number in range(count)))
+        messages: list[Message] = []
+        while len(messages) < count:
+            messages += await self.queue.receive()
+        for message in messages:
+            self.in_flight.admit(message, self.clock())
+        return messages
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        heartbeat = asyncio.create_task(self.visibility.heartbeat())
+        try:
+            yield
+        finally:
+            heartbeat.cancel()
+            await asyncio.wait([heartbeat])
+
+    def extensions(self) -> list[tuple[int, int]]:
+        """When each call was made, in whole seconds, and how many messages it carried."""
+        return [(round(c.at), c.count) for c in self.queue.calls if c.operation == _EXTEND]
+
+
+def test_each_message_is_extended_at_half_of_its_time_as_long_as_it_is_held() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            (message,) = await w.receive(1)
+            await asyncio.sleep(50.0)
+            assert w.extensions() == [(15, 1), (30, 1), (45, 1)]
+            assert w.queue.hidden == 1
+            w.in_flight.forget(message)
+            await asyncio.sleep(100.0)
+            assert len(w.extensions()) == 3
+
+    run_virtually(scenario())
+
+
+def test_ten_go_in_a_call_and_what_is_due_soon_goes_along() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            await w.receive(12)
+            await asyncio.sleep(3.0)
+            await w.receive(13)
+            await asyncio.sleep(14.0)
+            assert [count for _, count in w.extensions()] == [10, 10, 5]
+
+    run_virtually(scenario())
+
+
+def test_one_that_arrives_while_nothing_was_held_is_extended_in_time() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            await asyncio.sleep(14.0)
+            await w.receive(1)
+            await asyncio.sleep(20.0)
+            assert w.extensions() == [(29, 1)]
+
+    run_virtually(scenario())
+
+
+def test_what_could_not_be_extended_is_tried_again_before_its_time_is_over() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            await w.receive(20)
+            w.queue.fault = unavailable
+            await asyncio.sleep(22.0)
+            failed = len(w.extensions())
+            assert 2 <= failed <= 12  # one call at a time, with pauses
+            w.queue.fault = lambda _: None
+            await asyncio.sleep(6.0)
+            assert w.queue.hidden == 20
+            await asyncio.sleep(10.0)
+            assert w.queue.hidden == 20
+        assert hooks.QueueRecovered(_EXTEND) in w.events
+
+    run_virtually(scenario())
+
+
+def test_many_are_extended_by_several_calls_at_a_time() -> None:
+    async def scenario() -> None:
+        w = World()
+        w.queue.slow[_EXTEND] = 2.0
+        async with w.beating():
+            await w.receive(160)
+            await asyncio.sleep(28.0)
+            assert w.queue.hidden == 160
+            await asyncio.sleep(28.0)
+            assert w.queue.hidden == 160
+
+    run_virtually(scenario())
+
+
+def test_giving_back_shows_all_that_is_held_and_counts_what_was_shown() -> None:
+    async def scenario() -> None:
+        w = World()
+        messages = await w.receive(25)
+        w.queue.failing_entries[messages[3].message_id] = ["InternalError"]
+        assert await w.visibility.give_back() == 24
+        assert w.queue.hidden == 1
+        assert sum(e.count for e in w.events if isinstance(e, hooks.GivenBack)) == 24
+        assert [e.code for e in w.events if isinstance(e, hooks.QueueFailed)] == ["InternalError"]
+
+    run_virtually(scenario())
