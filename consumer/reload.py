@@ -13,7 +13,7 @@ from consumer.errors import (
 )
 from consumer.keysource import Given, KeySource, load_key_ring
 from consumer.masking import KeyRing
-from consumer.postgres import Server, connected, guard_keys
+from consumer.postgres import Server, briefly_connected, guard_keys
 
 
 async def reload_key_ring(
@@ -51,14 +51,8 @@ async def guarded_key_ring(source: KeySource, server: Server) -> KeyRing:
             " set masking.keyring_file or masking.keyring_source instead"
         )
     ring = await load_key_ring(source)
-    try:
-        async with asyncio.timeout(
-            server.connect_timeout_seconds + server.statement_timeout_seconds
-        ):
-            async with connected(server) as connection:
-                await guard_keys(connection, ring.checks())
-    except TimeoutError:
-        raise DatabaseError("TimeoutError") from None
+    async with briefly_connected(server) as connection:
+        await guard_keys(connection, ring.checks())
     return ring
 
 

@@ -40,7 +40,7 @@ from consumer.pipeline import Limits, Pipeline
 from consumer.postgres import (
     PostgresSink,
     Server,
-    connected,
+    briefly_connected,
     guard_keys,
     inspect_table,
     truncate_idle_slots,
@@ -288,7 +288,7 @@ class _Service:
         """Empty the ledger's idle slots now and then; messages do not wait for it."""
         while True:
             try:
-                async with connected(server) as connection:
+                async with briefly_connected(server) as connection:
                     emptied = await truncate_idle_slots(connection)
                 self._logger.info("ledger kept", emptied_slots=len(emptied))
             except DatabaseError as error:  # among them a missing right: `check` names it
@@ -316,7 +316,7 @@ class _Service:
 
 
 async def _prepare(server: Server, table: Table, ring: KeyRing) -> ColumnKinds:
-    async with connected(server) as connection:
+    async with briefly_connected(server) as connection:
         kinds = await inspect_table(connection, table)
         await guard_keys(connection, ring.checks())
     return kinds

@@ -1,6 +1,13 @@
 """PostgreSQL: where the rows, the ledger and the quarantine are."""
 
-from consumer.postgres.connection import Connections, Server, close, connect, connected
+from consumer.postgres.connection import (
+    Connections,
+    Server,
+    briefly_connected,
+    close,
+    connect,
+    connected,
+)
 from consumer.postgres.export import copy_out
 from consumer.postgres.guard import check_keys, first_seen, guard_keys
 from consumer.postgres.inspect import Finding, Inspection, inspect, inspect_table, table_kinds
@@ -25,6 +32,7 @@ __all__ = [
     "TokensLeft",
     "add_column",
     "answer_of",
+    "briefly_connected",
     "check_keys",
     "close",
     "columns_in",

@@ -11,7 +11,7 @@ from typing import Self
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from consumer.errors import DatabaseRefusedError
+from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.postgres.failures import FAILURES, is_data, is_link_lost, translate
 
 _CLOSE_SECONDS = 1.0
@@ -109,6 +109,20 @@ async def connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
         connection.terminate()
         raise
     await close(connection)
+
+
+@asynccontextmanager
+async def briefly_connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
+    """A connection for a few quick statements, which together may take as long as one.
+
+    Raises what `connect` raises, and DatabaseError if it takes longer.
+    """
+    seconds = server.connect_timeout_seconds + server.statement_timeout_seconds
+    try:
+        async with asyncio.timeout(seconds), connected(server) as connection:
+            yield connection
+    except TimeoutError:
+        raise DatabaseError("TimeoutError") from None
 
 
 @dataclass(frozen=True, slots=True)

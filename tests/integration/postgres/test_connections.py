@@ -12,7 +12,14 @@ import uvloop
 from consumer.embedded.postgres import PostgresServer
 from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.messages import Written
-from consumer.postgres import Connections, PostgresSink, Server, connect, connected
+from consumer.postgres import (
+    Connections,
+    PostgresSink,
+    Server,
+    briefly_connected,
+    connect,
+    connected,
+)
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, row
 from tests.integration.postgres.relay import Relay
 
@@ -165,3 +172,11 @@ async def test_closing_ends_the_idle_connections(database: str) -> None:
     await connections.close()
     assert one.is_closed()
     assert other.is_closed()
+
+
+async def test_a_few_quick_statements_do_not_wait_for_a_silent_server(relay: Relay) -> None:
+    server = Server(relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2)
+    with pytest.raises(DatabaseError, match="TimeoutError"):
+        async with briefly_connected(server) as connection:
+            relay.go_silent()
+            await connection.fetchval("SELECT 1")
