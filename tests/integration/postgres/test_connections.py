@@ -176,7 +176,11 @@ async def test_closing_ends_the_idle_connections(database: str) -> None:
 
 async def test_a_few_quick_statements_do_not_wait_for_a_silent_server(relay: Relay) -> None:
     server = Server(relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2)
-    with pytest.raises(DatabaseError, match="TimeoutError"):
+
+    async def ask() -> None:
         async with briefly_connected(server) as connection:
             relay.go_silent()
             await connection.fetchval("SELECT 1")
+
+    with pytest.raises(DatabaseError, match="TimeoutError"):
+        await ask()
