@@ -65,12 +65,16 @@ class Feed:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the queue knows at this moment; counts are since its start."""
+    """What the queue knows at this moment; counts are since its start.
+
+    `returning` are deleted, and will be delivered again.
+    """
 
     sent: int
     deleted: int
     visible: int
     in_flight: int
+    returning: int
     calls: int
 
 
@@ -135,7 +139,7 @@ class QueueServer:
         queue, sent = self._queue, self._record.sent_count
         visible, in_flight = queue.visible, queue.in_flight
         calls = sum(self._server.calls.values())
-        return Sample(sent, sent - visible - in_flight, visible, in_flight, calls)
+        return Sample(sent, sent - visible - in_flight, visible, in_flight, len(self._later), calls)
 
     def delivered_again(self) -> int:
         """Tell how many messages had been delivered more than once when their delete came."""

@@ -227,7 +227,7 @@ class Rig:
         deleted, since = -1, self.now()
         while self.now() - since < patience:
             sample = await self.queue.sample()
-            if sample.visible == sample.in_flight == 0:
+            if sample.visible == sample.in_flight == sample.returning == 0:
                 return
             if sample.deleted > deleted:
                 deleted, since = sample.deleted, self.now()
