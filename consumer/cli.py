@@ -27,6 +27,7 @@ _COMMANDS = {
         "consumer.commands.quarantine:quarantine",
         "See what was no valid event, and replay it.",
     ),
+    "erase": ("consumer.commands.erase:erase", "Delete a person's rows, and keep them deleted."),
     "audit": ("consumer.commands.audit:audit", "Check the record of who was shown what."),
 }
 

@@ -1,0 +1,119 @@
+"""Finding a person in a body that was no valid event, and remembering persons by hashes."""
+
+import json
+import os
+from typing import Annotated, ClassVar
+
+import pytest
+from hypothesis import given, strategies as st
+
+from consumer.erasure import PersonHash, PersonSearch, person_column
+from consumer.errors import SettingsError
+from consumer.events import Event, Into, Masked, Stored, UserLogin
+from consumer.masking import IDENTIFIER, KeyRing, KeyState
+from consumer.masking.keyring import Key
+
+_ID = "424cdd21-063a-43a7-b91b-7ca1a833afae"
+_search = PersonSearch(UserLogin)
+
+
+def _is_found(person: str, body: str) -> bool:
+    return person in set(_search(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"user_id": _ID, "ip": 7}),
+        json.dumps({"who": {"user": [_ID]}}),
+        json.dumps({_ID: 1}),
+        json.dumps({"Type": "Notification", "Message": json.dumps({"user_id": _ID})}),
+        json.dumps({"a": json.dumps({"b": json.dumps({"user_id": _ID})})}),
+        json.dumps({"user_id": _ID})[:-1],
+        f'{{"user_id: "{_ID}", "x": 1',
+        f'{{"user_id": {_ID}}}',
+        f'garbage "{_ID}" and more',
+    ],
+)
+def test_a_person_is_found_wherever_a_body_quotes_the_id(body: str) -> None:
+    assert _is_found(_ID, body)
+    assert not _is_found("424cdd21", body)
+
+
+def test_a_number_is_found_behind_the_persons_property_alone() -> None:
+    assert _is_found("17", '{"user_id" : 17, "x": 4}')
+    assert _is_found("17", json.dumps({"Message": '{"user_id": 17}'}))
+    assert not _is_found("4", '{"user_id": 17, "x": 4}')
+
+
+@given(st.text(min_size=1).filter(lambda text: '"' not in text and "\\" not in text), st.booleans())
+def test_any_id_is_found_however_json_escapes_it(person: str, ascii_only: bool) -> None:  # noqa: FBT001
+    body = json.dumps({"user_id": person}, ensure_ascii=ascii_only)
+    assert _is_found(person, body)
+    assert _is_found(person, json.dumps({"Message": body}, ensure_ascii=ascii_only))
+
+
+@pytest.mark.parametrize("person", ['a"b', "a\\b", "a\\", '"', "\\"])
+def test_an_id_with_quotes_or_backslashes_is_found(person: str) -> None:
+    assert _is_found(person, json.dumps({"user_id": person}))
+
+
+@pytest.mark.parametrize(
+    "unit", ['\\"', '"', "\\", '"user_id"', '"user_id":', '"user_id" ', '"\\u']
+)
+def test_a_hostile_body_takes_time_in_proportion(unit: str) -> None:
+    body = unit * (256 * 1024 // len(unit))
+    assert sum(map(len, _search(body))) <= 8 * len(body)
+
+
+@given(st.text())
+def test_no_body_makes_the_search_fail(body: str) -> None:
+    list(_search(body))
+
+
+_OLD = os.urandom(32)
+_BEFORE = KeyRing("k1", {"k1": Key(_OLD, KeyState.ACTIVE)})
+_AFTER = KeyRing(
+    "k2", {"k1": Key(_OLD, KeyState.DECRYPT), "k2": Key(os.urandom(32), KeyState.ACTIVE)}
+)
+
+
+def test_a_hash_stays_the_same_while_the_ring_has_its_key() -> None:
+    before, after = (PersonHash(ring, "user_logins.user_id") for ring in (_BEFORE, _AFTER))
+    assert before(_ID, "k1") == after(_ID, "k1") != after(_ID, "k2")
+    assert after.primary == "k2"
+    assert after.kids == {"k1", "k2"}
+
+
+def test_two_columns_and_two_persons_have_different_hashes() -> None:
+    one, other = PersonHash(_BEFORE, "user_logins.user_id"), PersonHash(_BEFORE, "orders.user_id")
+    assert len({one("a", "k1"), one("b", "k1"), other("a", "k1")}) == 3
+
+
+class Anonymous(Event):
+    table: ClassVar[str] = "visits"
+    sent_on: ClassVar[str] = "day"
+    page: Annotated[str, Stored(max_length=8)]
+
+
+class Pseudonymous(Event):
+    table: ClassVar[str] = "visits"
+    sent_on: ClassVar[str] = "day"
+    person: ClassVar[str] = "masked_user"
+    user: Annotated[str, Masked(IDENTIFIER, Into("masked_user"))]
+
+
+class Renamed(Event):
+    table: ClassVar[str] = "visits"
+    sent_on: ClassVar[str] = "day"
+    person: ClassVar[str] = "account"
+    user: Annotated[str, Stored(max_length=8, column="account")]
+
+
+def test_only_a_model_that_names_an_unmasked_person_can_be_erased_from() -> None:
+    with pytest.raises(SettingsError, match="declares no person"):
+        PersonSearch(Anonymous)
+    with pytest.raises(SettingsError, match="is masked"):
+        PersonSearch(Pseudonymous)
+    assert person_column(Renamed) == "account"
+    assert "17" in set(PersonSearch(Renamed)('{"user": 17}'))
