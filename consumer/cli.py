@@ -21,6 +21,8 @@ _COMMANDS = {
     "check": ("consumer.commands.check:check", "Tell what is wrong before it matters."),
     "send": ("consumer.commands.send:send", "Send the lines of a file to the queue."),
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
+    "keys": ("consumer.commands.keys:keys", "Make, check and change the key ring."),
+    "mask": ("consumer.commands.mask:mask", "Show the tokens to search for."),
     "recover": ("consumer.commands.recover:recover", "Show what tokens stand for, on record."),
     "remask": ("consumer.commands.remask:remask", "Rewrite old keys' tokens under the new key."),
     "quarantine": (

@@ -15,6 +15,7 @@ from consumer.errors import NotATokenError, SettingsError, TokenError
 from consumer.events import (
     Event,
     Masked,
+    column_to_search,
     columns_to_recover,
     json_name,
     masks_of,
@@ -217,6 +218,22 @@ class Recovery:
 def recover(model: type[Event], key_ring: KeyRing, token: str, of: str = "") -> Recovered:
     """What a single token stands for; raises what `Recovery` raises."""
     return Recovery(model, key_ring, of)(token)
+
+
+class Search:
+    """Tells which tokens a value has, in the masked field or column `of`.
+
+    Raises:
+        SettingsError: when made, if the model has no such field or column, or several.
+    """
+
+    def __init__(self, model: type[Event], key_ring: KeyRing, of: str) -> None:
+        column, self._encoding = column_to_search(model, of)
+        self._mask = masks_of(model, key_ring)[column]
+
+    def __call__(self, value: str) -> tuple[str, ...]:
+        """The value's tokens under every key, the primary's first; raises ValueRefusedError."""
+        return self._mask.tokens(self._encoding.encode(value))
 
 
 def unseal(key_ring: KeyRing, kid: str, message_id: str, sealed_body: bytes) -> str:

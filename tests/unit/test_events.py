@@ -15,6 +15,7 @@ from consumer.events import (
     Masked,
     Stored,
     UserLogin,
+    column_to_search,
     json_name,
     load_model,
     masks_of,
@@ -243,6 +244,32 @@ def test_every_masked_column_has_a_mask_of_its_own() -> None:
     assert set(masks) == {"ip", "ip_net", "card"}
     tokens = {mask(ADDRESS.encode("192.0.2.1")) for mask in masks.values()}
     assert len(tokens) == 3
+
+
+class _Withheld(Sale):
+    pin: Annotated[str, Masked(IDENTIFIER, Into("pin", Mode.DROP))]
+    phone: Annotated[str, Masked(IDENTIFIER, Into("phone_siv"), Into("phone_mac", Mode.HMAC))]
+
+
+def test_a_value_is_searched_in_the_column_that_is_named_or_the_only_one_of_its_field() -> None:
+    assert column_to_search(UserLogin, "ip") == ("masked_ip", ADDRESS)
+    assert column_to_search(UserLogin, "ip_subnet_masked") == ("ip_subnet_masked", ADDRESS)
+    assert column_to_search(Sale, "card") == ("card", IDENTIFIER)
+    assert column_to_search(_Withheld, "phone_mac") == ("phone_mac", IDENTIFIER)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cents", "no masked field or column cents"),
+        ("buyer_name", "no masked field or column buyer_name"),
+        ("pin", "masks pin with drop, so its values were never stored"),
+        ("phone", "into several columns, name one: phone_siv, phone_mac"),
+    ],
+)
+def test_a_value_that_no_column_can_have_says_why(name: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        column_to_search(_Withheld, name)
 
 
 def test_a_model_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ import base64
 import json
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, strategies as st
@@ -84,6 +85,60 @@ def test_a_ring_that_is_wrong_is_refused_and_says_why(document: object, says: st
 def test_what_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(KeyRingError):
         KeyRing.parse(text)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    keys = {"k1": _key(secret=_SAME[:31]), "k2": _key("gone", _SAME), "K3": _key("active", _SAME)}
+    with pytest.raises(KeyRingError) as refused:
+        KeyRing.parse(json.dumps({"primary": "k9", "keys": keys}))
+    assert refused.value.faults == (
+        "version is missing",
+        "keys.k1.key is 31 bytes long, not 32",
+        "keys.k2.state has an unknown value",
+        "a key's name is not 1 to 8 of a-z and 0-9",
+        "primary names no key of the ring",
+        "exactly one key is active, the primary k9; here: k1 and <another name>",
+        "two names hold the same key",
+    )
+
+
+def test_a_new_key_only_decrypts_until_it_is_promoted() -> None:
+    ring = KeyRing.generate("k1", os.urandom)
+    added = ring.with_new("k2", os.urandom)
+    assert (added.kids, added.keys["k1"]) == (("k1", "k2"), ring.keys["k1"])
+    promoted = added.promoted("k2")
+    assert promoted.kids == ("k2", "k1")
+    assert promoted.keys["k1"] == Key(ring.keys["k1"].secret, KeyState.DECRYPT)
+    assert promoted.keys["k2"] == Key(added.keys["k2"].secret, KeyState.ACTIVE)
+    assert promoted.promoted("k1") == added
+    assert promoted.without("k1").keys == {"k2": promoted.keys["k2"]}
+    assert ring.kids == ("k1",)
+
+
+def test_a_change_that_makes_no_ring_is_refused() -> None:
+    ring = KeyRing.generate("k1", os.urandom).with_new("k2", os.urandom)
+    changes: list[tuple[Callable[[], KeyRing], str]] = [
+        (lambda: ring.with_new("k2", os.urandom), "it has a key k2 already"),
+        (lambda: ring.with_new("K3", os.urandom), "not 1 to 8"),
+        (lambda: ring.with_new("k3", bytes), "is all zero"),
+        (lambda: ring.with_new("k3", lambda _: ring.keys["k1"].secret), "hold the same key"),
+        (lambda: ring.without("k1"), "k1 is the primary: promote another key first"),
+        (lambda: ring.without("k3"), "it has no such key; it has k1, k2"),
+        (lambda: ring.promoted("k3"), "it has no such key"),
+    ]
+    for change, says in changes:
+        with pytest.raises(KeyRingError, match=says):
+            change()
+
+
+@pytest.mark.parametrize(
+    ("kids", "expected"), [(["k1"], "k2"), (["a"], "k1"), (["k1", "k9"], "k10"), (["k2x"], "k1")]
+)
+def test_the_next_key_has_the_next_number(kids: list[str], expected: str) -> None:
+    ring = KeyRing.generate(kids[0], os.urandom)
+    for kid in kids[1:]:
+        ring = ring.with_new(kid, os.urandom)
+    assert ring.next_kid() == expected
 
 
 _FULL = base64.b64encode(os.urandom(32)).decode()
