@@ -53,6 +53,11 @@ class AwsAdmin:
                 answer = await client.create_secret(Name=name, SecretString=value)
         return answer["ARN"]
 
+    async def replace_secret(self, name: str, value: str) -> None:
+        """Make another value the secret's current one."""
+        async with get_session().create_client("secretsmanager", region_name=REGION) as client:
+            await client.put_secret_value(SecretId=name, SecretString=value)
+
     async def make_key(self) -> str:
         """Make a KMS key; return its id."""
         async with get_session().create_client("kms", region_name=REGION) as client:
