@@ -42,11 +42,12 @@ def keys() -> None:
     """Make, check and change the key ring; its keys themselves are never shown unasked.
 
     \b
-    A rotation, each step on all replicas before the next:
-      consumer keys add             # then SIGHUP: every replica knows k2
-      consumer keys promote k2      # then SIGHUP: new tokens are k2's
+    A rotation; after each change give the ring to all replicas, and SIGHUP them:
+      consumer keys add k2          # every replica knows k2
+      consumer remask --ahead k2    # repeated values will not split in between
+      consumer keys promote k2      # new tokens are k2's
       consumer remask               # the old tokens become k2's
-      consumer keys retire k1       # refused while a token of k1 is left
+      consumer keys retire k1       # refused while anything of k1 is left
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
 
 
