@@ -86,6 +86,18 @@ class SqsSettings(_Section):
     max_pollers: Annotated[int, Field(ge=1, le=256)] = 16
     max_concurrent_deletes: Annotated[int, Field(ge=1, le=256)] = 16
     call_timeout_seconds: Seconds = 10
+    transport: Literal["lean", "aiobotocore"] = "lean"
+    protocol: Literal["auto", "json", "query"] = "auto"
+
+    @model_validator(mode="after")
+    def _the_transport_speaks_the_protocol(self) -> Self:
+        if self.transport == "aiobotocore" and self.protocol == "query":
+            raise _contradiction(
+                'sqs.transport "aiobotocore" speaks JSON alone; the query protocol needs "lean"',
+                "sqs.transport",
+                "sqs.protocol",
+            )
+        return self
 
 
 class FlowSettings(_Section):

@@ -357,6 +357,8 @@ def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:
         queue_url=require_queue_url(settings),
         endpoint_url=sqs.endpoint_url,
         region=sqs.region,
+        transport=sqs.transport,
+        protocol=sqs.protocol,
         max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + 10,
         longest_call_seconds=wait_seconds + sqs.call_timeout_seconds,
     )

@@ -39,11 +39,11 @@ class FailedEntry(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """What the operations answer; each fills its own part."""
+    """What the operations answer; each fills its own part, and some servers fill with null."""
 
-    Messages: list[ReceivedMessage]
-    Failed: list[FailedEntry]
-    Attributes: dict[str, str]
+    Messages: list[ReceivedMessage] | None
+    Failed: list[FailedEntry] | None
+    Attributes: dict[str, str] | None
 
 
 class Transport(Protocol):
@@ -72,20 +72,31 @@ _NEEDS_SOMEONE = {
     "InvalidClientTokenId": "check the AWS credentials",
     "MissingAuthenticationToken": "check the AWS credentials",
     "NotAuthorized": "check the AWS credentials",
+    "MissingAuthenticationTokenException": "check the AWS credentials",
+    "IncompleteSignatureException": "check the AWS credentials",
+    "InvalidSignatureException": "check the AWS credentials, the region and this machine's clock",
     "OptInRequired": "this AWS account has no access to SQS",
+    "OptInRequiredException": "this AWS account has no access to SQS",
     "RequestExpired": "set this machine's clock",
-    "SignatureDoesNotMatch": "check the AWS credentials and the region",
+    "SignatureDoesNotMatch": "check the AWS credentials, the region and this machine's clock",
     "UnrecognizedClientException": "check the AWS credentials",
     "NoCredentials": "give AWS credentials by environment, profile or role",
     "PartialCredentialsError": "give both parts of the AWS credentials",
     "ProfileNotFound": "correct AWS_PROFILE or ~/.aws/config",
     "ConfigParseError": "correct ~/.aws/config",
+    "CertificateNotTrusted": "let AWS_CA_BUNDLE name the file of the authority that signed it",
     "KmsAccessDenied": "grant kms:Decrypt on the queue's key",
+    "KMS.AccessDeniedException": "grant kms:Decrypt on the queue's key",
     "KmsDisabled": "enable the queue's KMS key",
+    "KMS.DisabledException": "enable the queue's KMS key",
     "KmsInvalidKeyUsage": "check the queue's KMS key",
+    "KMS.InvalidKeyUsageException": "check the queue's KMS key",
     "KmsInvalidState": "check the queue's KMS key",
+    "KMS.InvalidStateException": "check the queue's KMS key",
     "KmsNotFound": "check the queue's KMS key",
+    "KMS.NotFoundException": "check the queue's KMS key",
     "KmsOptInRequired": "check the queue's KMS key",
+    "KMS.OptInRequired": "check the queue's KMS key",
     "UnsupportedOperation": "check that sqs.queue_url names an SQS queue",
 }
 
@@ -95,8 +106,8 @@ _VOID_HANDLE = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParamete
 
 
 def bare_code(code: str) -> str:
-    """Strip the prefixes by which the two protocols name the same error."""
-    return code.rpartition("#")[2].rpartition(".")[2]
+    """Strip the namespaces of the two protocols; the query protocol has a few names of its own."""
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
 
 
 def error_of(operation: str, code: str) -> QueueError:

@@ -5,7 +5,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -13,9 +13,9 @@ from urllib.request import getproxies, proxy_bypass
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
-from consumer.errors import QueueError, SettingsError
+from consumer.errors import SettingsError
 from consumer.sqs.answers import Answer, Operation, Payload, Transport, error_of
 from consumer.sqs.http import HttpClient
 from consumer.sqs.lean import LeanTransport
@@ -49,33 +49,24 @@ async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
     """Open the way to the queue. Nothing is sent yet.
 
     A proxy of the environment is honoured by aiobotocore's client alone, so that one is taken then.
+    It speaks JSON and nothing else.
 
     Raises:
-        SettingsError: the region is not known.
+        SettingsError: the region is not known, AWS's own settings are wrong, or the query protocol
+            is to go through a proxy.
     """
     session = get_session()
     region = _region(address, session)
     url = address.endpoint_url or address.queue_url
-    if address.transport == "aiobotocore" or _is_proxied(url):
-        config = AioConfig(
-            max_pool_connections=address.max_open_calls,
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=address.longest_call_seconds,
-            retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline tries again
-            tcp_keepalive=True,
+    is_proxied = _is_proxied(url)
+    if is_proxied and address.protocol == "query":
+        raise SettingsError(
+            'sqs.protocol "query" does not go through the proxy that the environment names:'
+            " let NO_PROXY name the queue's host"
         )
-        async with session.create_client(
-            "sqs", region_name=region, endpoint_url=address.endpoint_url, config=config
-        ) as client:
-            yield PlainTransport(
-                {
-                    "ReceiveMessage": client.receive_message,
-                    "DeleteMessageBatch": client.delete_message_batch,
-                    "ChangeMessageVisibilityBatch": client.change_message_visibility_batch,
-                    "GetQueueAttributes": client.get_queue_attributes,
-                    "SendMessageBatch": client.send_message_batch,
-                }
-            )
+    if address.transport == "aiobotocore" or is_proxied:
+        async with AsyncExitStack() as stack:
+            yield await _plain_transport(address, session, region, stack)
         return
     http = HttpClient(url, _tls(session) if url.startswith("https:") else None)
     protocol = None if address.protocol == "auto" else address.protocol
@@ -84,6 +75,34 @@ async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
         yield LeanTransport(http, Signer("sqs", region), credentials, time.time, protocol)
     finally:
         http.close()
+
+
+async def _plain_transport(
+    address: QueueAddress, session: AioSession, region: str, stack: AsyncExitStack
+) -> Transport:
+    config = AioConfig(
+        max_pool_connections=address.max_open_calls,
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=address.longest_call_seconds,
+        retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline tries again
+        tcp_keepalive=True,
+    )
+    creating = session.create_client(
+        "sqs", region_name=region, endpoint_url=address.endpoint_url, config=config
+    )
+    try:
+        client = await stack.enter_async_context(creating)
+    except BotoCoreError as error:  # it reads the credentials as it is made
+        raise _wrong_configuration(error) from None
+    return PlainTransport(
+        {
+            "ReceiveMessage": client.receive_message,
+            "DeleteMessageBatch": client.delete_message_batch,
+            "ChangeMessageVisibilityBatch": client.change_message_visibility_batch,
+            "GetQueueAttributes": client.get_queue_attributes,
+            "SendMessageBatch": client.send_message_batch,
+        }
+    )
 
 
 class PlainTransport:
@@ -101,8 +120,10 @@ class PlainTransport:
             failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
         except NoCredentialsError:
             failure = error_of(operation, "NoCredentials")
-        except (BotoCoreError, OSError, TimeoutError) as error:
-            failure = QueueError(operation, type(error).__name__)
+        except SSLError:
+            failure = error_of(operation, "CertificateNotTrusted")
+        except (BotoCoreError, OSError, TimeoutError, RuntimeError) as error:
+            failure = error_of(operation, type(error).__name__)
         # Raised here, it does not hold the driver's error, which quotes the request.
         raise failure
 
@@ -127,8 +148,12 @@ def _configured(session: AioSession, name: str) -> str | None:
     try:
         return cast("str | None", session.get_config_variable(name))
     except BotoCoreError as error:
-        kind = type(error).__name__
-    raise SettingsError(f"AWS's own configuration: {kind}: correct AWS_PROFILE or ~/.aws/config")
+        raise _wrong_configuration(error) from None
+
+
+def _wrong_configuration(error: BotoCoreError) -> SettingsError:
+    kind = type(error).__name__
+    return SettingsError(f"AWS's own configuration: {kind}: correct AWS_PROFILE or ~/.aws/config")
 
 
 def _is_proxied(url: str) -> bool:
@@ -137,7 +162,12 @@ def _is_proxied(url: str) -> bool:
 
 
 def _tls(session: AioSession) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=_configured(session, "ca_bundle"))
+    ca_bundle = _configured(session, "ca_bundle")
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise SettingsError(f"AWS_CA_BUNDLE: {ca_bundle}: {reason}")
 
 
 def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]:
@@ -150,7 +180,11 @@ def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]
             if frozen and frozen.access_key and frozen.secret_key:
                 return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
             failure = error_of("credentials", "NoCredentials")
-        except BotoCoreError as error:
+        except ClientError as error:  # a role that may not be assumed
+            failure = error_of(
+                "credentials", error.response.get("Error", {}).get("Code", "Unknown")
+            )
+        except (BotoCoreError, RuntimeError) as error:  # RuntimeError: refreshed, expired already
             failure = error_of("credentials", type(error).__name__)
         raise failure
 

@@ -47,7 +47,7 @@ async def queue_facts(
     """
     payload: Payload = {"QueueUrl": queue_url, "AttributeNames": ["All"]}
     answer = await transport.call("GetQueueAttributes", payload, timeout_seconds)
-    attributes = answer.get("Attributes", {})
+    attributes = answer.get("Attributes") or {}
     visibility_seconds = int(attributes.get("VisibilityTimeout", "30"))
     if visibility_seconds == 0:
         advice = "its VisibilityTimeout is 0, so every receive brings the same messages: set 30"

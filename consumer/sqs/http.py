@@ -5,6 +5,7 @@ A general client spends more on a call than everything else that we do with its 
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from urllib.parse import urlsplit
 _MAX_ANSWER_BYTES = 80 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |$)")
+_LENGTH = re.compile(r"[0-9]{1,9}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
+_WITHOUT_BODY = (204, 304)
 
 
 class HttpError(Exception):
@@ -34,13 +39,25 @@ class HttpAnswer:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Status line and headers; without a `length` the body is chunked or ends the connection."""
+
+    status: int
+    headers: Mapping[str, str]
+    length: int | None
+    is_chunked: bool
+    keeps_alive: bool
+
+
 class _Connection(asyncio.Protocol):
     """One connection, for one request at a time."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._head: tuple[int, Mapping[str, str]] | None = None
+        self._chunks = bytearray()
+        self._head: _Head | None = None
         self._answer: asyncio.Future[HttpAnswer] | None = None
         self.reusable = True
         self._used = False
@@ -54,7 +71,6 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or not self.reusable:
             raise _StaleConnectionError("closed while idle")
         self._answer = asyncio.get_running_loop().create_future()
-        self._buffer.clear()
         self._head = None
         self._transport.write(request)
         try:
@@ -71,24 +87,24 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._answer.done():
+        if not self._waiting():
             self.abort()  # nothing was asked
             return
         self._buffer += data
         try:
-            answer = self._parse()
-        except (ValueError, IndexError):
+            body = self._take_body()
+        except ValueError:
             self._fail(HttpError("malformed answer"))
             return
-        if answer is not None:
-            self._answer.set_result(answer)
+        if body is not None:
+            self._succeed(body)
 
     def eof_received(self) -> bool:
         self.reusable = False
-        if self._head is not None and self._waiting() and self._length() is None:
-            status, headers = self._head
-            assert self._answer is not None
-            self._answer.set_result(HttpAnswer(status, headers, bytes(self._buffer)))
+        head = self._head
+        ends_here = head is not None and head.length is None and not head.is_chunked
+        if ends_here and self._waiting():
+            self._succeed(bytes(self._buffer))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,71 +117,107 @@ class _Connection(asyncio.Protocol):
     def _waiting(self) -> bool:
         return self._answer is not None and not self._answer.done()
 
+    def _succeed(self, body: bytes) -> None:
+        assert self._head is not None
+        assert self._answer is not None
+        # More than was asked for: what it would answer is anybody's guess.
+        self.reusable = self.reusable and self._head.keeps_alive and not self._buffer
+        self._answer.set_result(HttpAnswer(self._head.status, self._head.headers, body))
+
     def _fail(self, error: HttpError) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         self.abort()
 
-    def _parse(self) -> HttpAnswer | None:
-        """Return the answer once it is complete; raise ValueError if it is none."""
-        if self._head is None and not self._parse_head():
-            return None
-        assert self._head is not None
-        status, headers = self._head
-        if len(self._buffer) > _MAX_ANSWER_BYTES:
+    def _take_body(self) -> bytes | None:
+        """Take the answer off the buffer; None while it is incomplete, ValueError if it is none."""
+        buffer = self._buffer
+        if self._head is None:
+            self._head = _take_head(buffer)
+            if self._head is None:
+                return None
+        if len(buffer) + len(self._chunks) > _MAX_ANSWER_BYTES:
             raise ValueError
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body = _unchunked(self._buffer)
-        else:
-            length = self._length()
-            complete = length is not None and len(self._buffer) >= length
-            body = bytes(self._buffer[:length]) if complete else None
-        if body is None:
+        if self._head.is_chunked:
+            if not _take_chunks(buffer, self._chunks):
+                return None
+            body = bytes(self._chunks)
+            self._chunks.clear()
+            return body
+        length = self._head.length
+        if length is None or len(buffer) < length:
             return None
-        if headers.get("connection", "").lower() == "close":
-            self.reusable = False
-        return HttpAnswer(status, headers, body)
+        body = bytes(buffer[:length])
+        del buffer[:length]
+        return body
 
-    def _parse_head(self) -> bool:
-        end = self._buffer.find(_HEAD_END)
-        if end < 0:
-            if len(self._buffer) > _MAX_HEAD_BYTES:
-                raise ValueError
-            return False
-        status_line, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        version, status = status_line.split(" ", 2)[:2]
-        if not version.startswith("HTTP/1."):
+
+def _take_head(buffer: bytearray) -> _Head | None:
+    """Take status line and headers off the buffer, None while they are incomplete."""
+    while (end := buffer.find(_HEAD_END)) >= 0:
+        status_line, *lines = buffer[:end].decode("latin-1").split("\r\n")
+        del buffer[: end + len(_HEAD_END)]
+        match = _STATUS_LINE.match(status_line)
+        if match is None:
             raise ValueError
-        fields = (line.partition(":") for line in lines)
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-        if version == "HTTP/1.0" and headers.get("connection", "").lower() != "keep-alive":
-            headers["connection"] = "close"
-        del self._buffer[: end + len(_HEAD_END)]
-        if status.startswith("1"):  # an interim answer; the real one follows
-            return self._parse_head()
-        self._head = (int(status), headers)
-        return True
-
-    def _length(self) -> int | None:
-        assert self._head is not None
-        length = self._head[1].get("content-length")
-        return None if length is None else int(length)
+        if not match[2].startswith("1"):  # an interim answer; the real one follows
+            return _head_of(match[1], int(match[2]), lines)
+    if len(buffer) > _MAX_HEAD_BYTES:
+        raise ValueError
+    return None
 
 
-def _unchunked(buffer: bytearray) -> bytes | None:
-    """Return the body of a complete chunked answer, else None (RFC 9112, section 7.1)."""
-    parts: list[bytes] = []
+def _head_of(minor_version: str, status: int, lines: list[str]) -> _Head:
+    fields = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    encoding = headers.get("transfer-encoding")
+    length = headers.get("content-length")
+    if len(headers) < len(lines) and _has_twice(lines, "content-length"):
+        raise ValueError
+    if encoding is not None and (length is not None or encoding.lower() != "chunked"):
+        raise ValueError
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise ValueError
+    if status in _WITHOUT_BODY:
+        encoding, length = None, "0"
+    connection = headers.get("connection", "").lower()
+    return _Head(
+        status=status,
+        headers=headers,
+        length=None if length is None else int(length),
+        is_chunked=encoding is not None,
+        keeps_alive="close" not in connection
+        if minor_version == "1"
+        else "keep-alive" in connection,
+    )
+
+
+def _has_twice(lines: list[str], name: str) -> bool:
+    return sum(line.lower().startswith(f"{name}:") for line in lines) > 1
+
+
+def _take_chunks(buffer: bytearray, body: bytearray) -> bool:
+    """Move whole chunks to the body; return whether the last one came (RFC 9112, section 7.1)."""
     start = 0
     while (line_end := buffer.find(b"\r\n", start)) >= 0:
-        size = int(buffer[start:line_end].partition(b";")[0], 16)
-        start = line_end + 2
+        match = _CHUNK_SIZE.fullmatch(buffer, start, line_end)
+        if match is None:
+            raise ValueError
+        size, chunk = int(match[1], 16), line_end + 2
         if size == 0:
-            return b"".join(parts) if buffer.endswith(b"\r\n", start) else None
-        if len(buffer) < start + size + 2:
-            return None
-        parts.append(bytes(buffer[start : start + size]))
-        start += size + 2
-    return None
+            # An empty line ends the trailers, of which there are mostly none.
+            if (end := buffer.find(_HEAD_END, line_end)) >= 0:
+                del buffer[: end + len(_HEAD_END)]
+                return True
+            break
+        if len(buffer) < chunk + size + 2:
+            break
+        if not buffer.startswith(b"\r\n", chunk + size):
+            raise ValueError
+        body += buffer[chunk : chunk + size]
+        start = chunk + size + 2
+    del buffer[:start]
+    return False
 
 
 class HttpClient:

@@ -4,8 +4,8 @@ Credentials, their refresh, regions and endpoints stay aiobotocore's.
 """
 
 import asyncio
-import hashlib
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ from consumer.sqs.signing import Credentials, Signer
 Protocol = Literal["json", "query"]
 
 _OK = 200
+# Answers of what stands before the server, or of one that cannot answer now.
+_SAY_NOTHING = (429, 502, 503, 504)
 _KNOWN_PARTS = frozenset({"Messages", "Failed", "Successful", "Attributes"})
 
 
@@ -50,7 +52,11 @@ class LeanTransport:
         try:
             async with asyncio.timeout(seconds):
                 return await self._call(operation, payload)
-        except (HttpError, OSError, TimeoutError) as error:
+        except ssl.SSLCertVerificationError:
+            failure = error_of(operation, "CertificateNotTrusted")
+        except HttpError:
+            failure = QueueError(operation, "HttpError")
+        except (OSError, TimeoutError) as error:
             failure = QueueError(operation, type(error).__name__)
         raise failure
 
@@ -71,11 +77,11 @@ class LeanTransport:
         if answer.status != _OK:
             raise error_of(operation, str(decoded.get("__type", f"HTTP {answer.status}")))
         self._protocol = "json"
-        return _checked(operation, cast("Answer", decoded))
+        return cast("Answer", decoded)
 
     async def _not_json(self, operation: Operation, payload: Payload, answer: HttpAnswer) -> Answer:
         """Try the older protocol, and keep to it if it works."""
-        if self._protocol == "json":
+        if self._protocol == "json" or answer.status in _SAY_NOTHING:
             raise QueueError(operation, f"HTTP {answer.status}")
         found = await self._call_query(operation, payload)
         self._protocol = "query"
@@ -88,7 +94,7 @@ class LeanTransport:
         answer = await self._post(path, headers, query.encode(operation, payload))
         try:
             if answer.status == _OK:
-                return _checked(operation, query.decode(answer.body))
+                return query.decode(operation, answer.body)
             code = query.error_code(answer.body)
         except query.NotXmlError:
             code = f"HTTP {answer.status}"
@@ -116,13 +122,3 @@ def _json_object(body: bytes) -> dict[str, object] | None:
         except ValueError:
             return None
     return decoded if isinstance(decoded, dict) else None
-
-
-def _checked(operation: Operation, answer: Answer) -> Answer:
-    """Compare each body with its MD5: what arrived damaged must come again, not be stored."""
-    for received in answer.get("Messages", ()):
-        digest = received.get("MD5OfBody")
-        body = received["Body"].encode("utf-8", "surrogatepass")
-        if digest and hashlib.md5(body, usedforsecurity=False).hexdigest() != digest:
-            raise QueueError(operation, "BodyDamaged")
-    return answer

@@ -44,15 +44,14 @@ def _flat(prefix: str, item: str | Entry) -> Iterator[tuple[str, str]]:
         yield from ((f"{prefix}.{name}", str(value)) for name, value in item.items())
 
 
-def decode(body: bytes) -> Answer:
+def decode(operation: Operation, body: bytes) -> Answer:
     """Return the answer that the JSON protocol would have given."""
     root = _parse(body)
-    messages = [_message(each) for each in _named(root, "Message")]
-    return {
-        "Messages": messages,
-        "Attributes": {} if messages else _attributes(root),
-        "Failed": [_failed(each) for each in _named(root, "BatchResultErrorEntry")],
-    }
+    if operation == "ReceiveMessage":
+        return {"Messages": [_message(each) for each in _named(root, "Message")]}
+    if operation == "GetQueueAttributes":
+        return {"Attributes": _attributes(root)}
+    return {"Failed": [_failed(each) for each in _named(root, "BatchResultErrorEntry")]}
 
 
 def error_code(body: bytes) -> str:

@@ -55,7 +55,7 @@ async def send_batch(
     for _ in range(_MAX_TRIES):
         payload: Payload = {"QueueUrl": queue_url, "Entries": list(left.values())}
         answer = await transport.call("SendMessageBatch", payload, timeout_seconds)
-        failed = {entry["Id"]: entry for entry in answer.get("Failed", ())}
+        failed = {entry["Id"]: entry for entry in answer.get("Failed") or ()}
         if not failed:
             return
         left = {key: entry for key, entry in left.items() if key in failed}

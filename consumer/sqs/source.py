@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import md5
 from uuid import NAMESPACE_OID, uuid5
 
-from consumer.errors import QueueRefusedError
+from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
 from consumer.ports import MESSAGES_A_CALL, Refused
 from consumer.sqs.answers import (
     Answer,
     Entry,
+    Operation,
     Payload,
     ReceivedMessage,
     Transport,
@@ -50,7 +52,11 @@ class SqsSource:
         }
         seconds = self._wait_seconds + self._call_timeout_seconds
         answer = await self._transport.call("ReceiveMessage", payload, seconds)
-        return [_message_of(received) for received in answer.get("Messages", ())]
+        try:
+            return [_message_of(received) for received in answer.get("Messages") or ()]
+        except (KeyError, TypeError, ValueError):
+            pass
+        raise QueueError("ReceiveMessage", "MalformedAnswer")
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
         """Delete up to ten messages; return those that were not."""
@@ -65,7 +71,7 @@ class SqsSource:
         answer = await self._transport.call(
             "DeleteMessageBatch", payload, self._call_timeout_seconds
         )
-        return _refused(answer, messages)
+        return _refused("DeleteMessageBatch", answer, messages)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
         """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
@@ -83,23 +89,28 @@ class SqsSource:
         answer = await self._transport.call(
             "ChangeMessageVisibilityBatch", payload, self._call_timeout_seconds
         )
-        return _refused(answer, messages)
+        return _refused("ChangeMessageVisibilityBatch", answer, messages)
 
 
 def _message_of(received: ReceivedMessage) -> Message:
-    attributes = received.get("Attributes", {})
+    attributes = received.get("Attributes") or {}
     sent = attributes.get("SentTimestamp")
     if sent is None:
         # Without it the row's day and its ledger slot would differ from delivery to delivery.
         advice = "this server gives no SentTimestamp; it cannot be used"
         raise QueueRefusedError("ReceiveMessage", "NoSentTimestamp", advice)
     body = received["Body"]
+    encoded = body.encode("utf-8", "surrogatepass")
+    digest = received.get("MD5OfBody")
+    if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
+        # What arrived damaged must come again, not be stored.
+        raise QueueError("ReceiveMessage", "BodyDamaged")
     return Message(
         message_id=_uuid_of(received["MessageId"]),
         receipt_handle=received["ReceiptHandle"],
         body=body,
         sent_ms=int(sent),
-        size=len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass")),
+        size=len(encoded),
         receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
     )
 
@@ -109,8 +120,15 @@ def _uuid_of(message_id: str) -> str:
     return message_id if _UUID.fullmatch(message_id) else str(uuid5(NAMESPACE_OID, message_id))
 
 
-def _refused(answer: Answer, messages: Sequence[Message]) -> Sequence[Refused]:
-    return [
-        Refused(messages[int(failed["Id"])], failed["Code"], handle_is_void(failed["Code"]))
-        for failed in answer.get("Failed", ())
-    ]
+def _refused(
+    operation: Operation, answer: Answer, messages: Sequence[Message]
+) -> Sequence[Refused]:
+    by_id = {str(position): message for position, message in enumerate(messages)}
+    try:
+        return [
+            Refused(by_id[failed["Id"]], failed["Code"], handle_is_void(failed["Code"]))
+            for failed in answer.get("Failed") or ()
+        ]
+    except (KeyError, TypeError):
+        pass
+    raise QueueError(operation, "MalformedAnswer")

@@ -254,6 +254,14 @@ def test_what_is_out_of_bounds_is_refused_with_its_name(variable: str, value: st
     ("text", "environ", "line"),
     [
         (
+            '[sqs]\ntransport = "aiobotocore"\nprotocol = "query"',
+            {},
+            (
+                "settings.toml: sqs.transport, settings.toml: sqs.protocol:"
+                ' sqs.transport "aiobotocore" speaks JSON alone; the query protocol needs "lean"'
+            ),
+        ),
+        (
             "[flow]\nmax_batch_rows = 5000",
             {},
             (

@@ -1,0 +1,134 @@
+"""Signatures: AWS's published examples, and botocore's own signer on random requests."""
+
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
+from hypothesis import given, strategies as st
+
+from consumer.sqs.signing import Credentials, Signer
+
+# The access key of AWS's Signature Version 4 test suite and of its documentation.
+EXAMPLE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+EXAMPLE_TIME = datetime(2015, 8, 30, 12, 36, 0, tzinfo=UTC).timestamp()
+EXAMPLE_SCOPE = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"
+
+TOKEN_CHARACTERS = st.characters(min_codepoint=33, max_codepoint=126)
+WORDS = st.text(TOKEN_CHARACTERS, min_size=1, max_size=40)
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
+SEGMENTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "signed_headers", "signature"),
+    [
+        pytest.param(
+            {},
+            b"",
+            "host;x-amz-date",
+            "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+            id="post-vanilla",
+        ),
+        pytest.param(
+            {"my-header1": "value1"},
+            b"",
+            "host;my-header1;x-amz-date",
+            "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
+            id="post-header-value-case",
+        ),
+        pytest.param(
+            {"content-type": "application/x-www-form-urlencoded"},
+            b"Param1=value1",
+            "content-type;host;x-amz-date",
+            "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            id="post-x-www-form-urlencoded",
+        ),
+    ],
+)
+def test_it_signs_as_the_published_examples(
+    headers: dict[str, str], body: bytes, signed_headers: str, signature: str
+) -> None:
+    added = Signer("service", "us-east-1").headers(
+        EXAMPLE,
+        host="example.amazonaws.com",
+        path="/",
+        headers=headers,
+        body=body,
+        now=EXAMPLE_TIME,
+    )
+    assert added == {
+        "x-amz-date": "20150830T123600Z",
+        "authorization": (
+            f"AWS4-HMAC-SHA256 Credential={EXAMPLE_SCOPE}, "
+            f"SignedHeaders={signed_headers}, Signature={signature}"
+        ),
+    }
+
+
+@given(
+    access_key=NAMES,
+    secret_key=WORDS,
+    token=st.none() | WORDS,
+    region=NAMES,
+    host=NAMES,
+    segments=st.lists(SEGMENTS.filter(lambda each: each not in {".", ".."}), max_size=3),
+    headers=st.dictionaries(NAMES.map(lambda name: f"x-{name}"), WORDS, max_size=4),
+    body=st.binary(max_size=200),
+    second=st.integers(0, 4_000_000_000),
+)
+def test_it_signs_as_botocore_does(
+    *,
+    access_key: str,
+    secret_key: str,
+    token: str | None,
+    region: str,
+    host: str,
+    segments: list[str],
+    headers: dict[str, str],
+    body: bytes,
+    second: int,
+) -> None:
+    path = "/" + "/".join(quote(each, safe="") for each in segments)
+    added = Signer("sqs", region).headers(
+        Credentials(access_key, secret_key, token),
+        host=host,
+        path=path,
+        headers=headers,
+        body=body,
+        now=second + 0.5,
+    )
+    url = f"https://{host}{path}"
+    request = AWSRequest(method="POST", url=url, headers=dict(headers), data=body)
+    signer = SigV4Auth(BotocoreCredentials(access_key, secret_key, token), "sqs", region)
+    assert added == _added_by(signer, request, datetime.fromtimestamp(second, UTC))
+
+
+def _added_by(signer: SigV4Auth, request: AWSRequest, moment: datetime) -> dict[str, str]:
+    names = {name.lower() for name in request.headers}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda: moment)
+        signer.add_auth(request)
+    shown = {name.lower(): value for name, value in request.headers.items()}
+    return {name: value for name, value in shown.items() if name not in names}
+
+
+def test_a_signer_follows_each_change_of_key_day_and_second() -> None:
+    kept = Signer("sqs", "eu-central-1")
+    rotated = Credentials("AKIDOTHER", "another", "token")
+    for credentials in (EXAMPLE, rotated, EXAMPLE):
+        for now in (0.0, 0.9, 1.0, 86_399.0, 86_400.0, 1.0):
+            anew = Signer("sqs", "eu-central-1")
+            assert _headers(kept, credentials, now) == _headers(anew, credentials, now)
+
+
+def _headers(signer: Signer, credentials: Credentials, now: float) -> dict[str, str]:
+    return signer.headers(credentials, host="h", path="/", headers={}, body=b"", now=now)
+
+
+def test_credentials_print_without_their_secrets() -> None:
+    shown = repr(Credentials("AKIDEXAMPLE", "secret-key", "session-token"))
+    assert "secret-key" not in shown
+    assert "session-token" not in shown
