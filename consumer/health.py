@@ -5,6 +5,7 @@ neither the queue nor the database fails; a restart would not help.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -159,6 +160,8 @@ async def _listener(accept: Callable[[], asyncio.Protocol], host: str, port: int
     except OSError as error:
         known = error.errno is not None and error.errno > 0  # of a name lookup it is below
         reason = os.strerror(error.errno or 0) if known else "no such address"
+        if error.errno == errno.EADDRINUSE:
+            reason += "; set http.port to a free one, or to 0 for any"
         raise SettingsError(f"http.host {host}, http.port {port}: {reason}") from None
 
 

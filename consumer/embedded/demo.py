@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer import hooks
+from consumer.commands import run_async
 from consumer.config import HttpSettings, MaskingSettings, PostgresSettings, Settings, SqsSettings
 from consumer.embedded.feed import feed
 from consumer.embedded.postgres import PostgresServer, find_bindir
@@ -77,7 +78,7 @@ def demo(messages: int, events: Path | None, *, keep: bool) -> None:
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     bodies = _made_up(messages) if events is None else _lines(events)
     console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
-    asyncio.run(run_demo(bodies, console, keep=keep))
+    run_async(run_demo(bodies, console, keep=keep))
 
 
 async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> Totals:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from consumer.embedded.sqs import Delay, Request, SqsServer
-from consumer.masking import KeyRing
-from consumer.postgres import Server, connected
+from consumer.events import UserLogin, masks_of
+from consumer.masking import IDENTIFIER, KeyRing
+from consumer.postgres import Server, connected, guard_keys
 from tests.consumers import Place, place
 from tests.feeds import OURS
 from tests.waiting import eventually
@@ -104,7 +105,8 @@ async def test_check_goes_on_after_a_failure_and_shows_no_password(
 
 
 async def test_check_finds_another_key_under_a_known_name(here: Place) -> None:
-    assert (await here.consumer.run("drain")).code == 0
+    async with connected(Server(here.dsn)) as connection:
+        await guard_keys(connection, KeyRing.parse(here.ring_json).checks())
     other = here.consumer.but(
         CONSUMER_MASKING__KEYRING=KeyRing.generate("k1", os.urandom).to_json()
     )
@@ -134,9 +136,6 @@ async def test_send_keeps_the_order_on_a_fifo_queue_and_sends_the_same_file_agai
     for _ in range(2):
         assert (await here.consumer.run("send", str(OURS))).code == 0
     assert [each.body for each in here.messages()] == _FEED.decode().splitlines() * 2
-    drained = await here.consumer.run("drain")
-    assert (drained.counts["written"], drained.counts["quarantined"]) == (198, 2)
-    assert here.is_clean()
 
 
 async def test_send_says_once_what_is_wrong(here: Place) -> None:
@@ -186,8 +185,11 @@ def _all_of(terminal: int) -> str:
 async def test_export_writes_the_masked_table_to_standard_output_or_to_a_whole_file(
     here: Place,
 ) -> None:
-    here.send(*_FEED.decode().splitlines())
-    assert (await here.consumer.run("drain")).code == 0
+    await execute(
+        here.dsn,
+        "INSERT INTO user_logins SELECT n, 'ios', 'k1.' || n, 'k1.' || n, NULL, '2.3', 'today'"
+        " FROM generate_series(1, 99) AS n",
+    )
     to_stdout = await here.consumer.run("export")
     to_file = await here.consumer.run("export", "--output", "masked_user_logins.csv")
     assert (to_stdout.err, to_file.err, to_file.out) == ("99 rows\n", "99 rows\n", "")
@@ -224,15 +226,11 @@ async def test_several_that_migrate_at_once_do_it_once(
 
 
 async def test_a_token_is_recovered_on_record_and_the_record_holds(here: Place) -> None:
-    here.send(*_FEED.decode().splitlines())
-    assert (await here.consumer.run("drain")).code == 0
-    event = json.loads(_FEED.splitlines()[0])
-    async with connected(Server(here.dsn)) as connection:
-        token = await connection.fetchval(
-            "SELECT masked_device_id FROM user_logins WHERE user_id = $1", event["user_id"]
-        )
+    mask = masks_of(UserLogin, KeyRing.parse(here.ring_json))["masked_device_id"]
+    token = mask(IDENTIFIER.encode("593-47-5928"))
+    assert token is not None
     recovered = await here.consumer.run("recover", token, "--reason", "ticket 8472")
-    assert (recovered.code, recovered.out) == (0, f"{event['device_id']}\n")
+    assert (recovered.code, recovered.out) == (0, "593-47-5928\n")
     verified = await here.consumer.run("audit", "verify")
     assert verified.code == 0
     assert "and their chain holds" in verified.err

@@ -287,7 +287,10 @@ async def test_connections_leave_nothing_behind(port: int) -> None:
 
 @pytest.mark.parametrize(
     ("host", "reason"),
-    [("127.0.0.1", "Address already in use"), ("no.such.host.invalid", "no such address")],
+    [
+        ("127.0.0.1", "Address already in use; set http.port to a free one"),
+        ("no.such.host.invalid", "no such address"),
+    ],
 )
 async def test_an_address_that_cannot_be_had_is_named(
     health: Health, metrics: Metrics, port: int, host: str, reason: str
