@@ -62,6 +62,17 @@ soak: $(VENV)/.tools ## Half capacity for long, and how memory grows (SECONDS=36
 	@$(BIN)/python -m tests.faults.soak $(call option,SECONDS,seconds) \
 	  $(call option,SEED,seed) $(call option,REPORT,report)
 
+.PHONY: bench
+bench: $(VENV)/.tools ## Measure what the consumer costs, into docs/benchmarks.md (ARGS=--quick)
+	$(BIN)/python -m benchmarks own $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.tools ## Measure it beside others that do the same job (ARGS=--quick)
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix benchmarks/peers/node --ignore-scripts --no-audit --no-fund; \
+	fi
+	$(BIN)/python -m benchmarks peers $(ARGS)
+
 .PHONY: check
 check: $(SETUP) ## Format, lint, types, import direction, container files
 	$(BIN)/ruff format --check
