@@ -1,0 +1,299 @@
+"""What is the embedded server's own: gone clients, placed faults, counters, limits, its process."""
+
+import asyncio
+import json
+import signal
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from types_aiobotocore_sqs import SQSClient
+
+from consumer.embedded.sqs import (
+    AnswerError,
+    Code,
+    Delay,
+    DeliverTwice,
+    Disconnect,
+    Fault,
+    Limits,
+    RefuseEntries,
+    Request,
+    SqsServer,
+)
+from tests.integration.sqs.behaviour.errors import refusal
+from tests.integration.sqs.plain_client import Protocol, plain_client
+from tests.waiting import eventually
+
+DEADLINE_SECONDS = 30
+INTERNAL = Code("InternalError", "InternalError", 500)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SqsServer]:
+    async with SqsServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: SqsServer) -> AsyncIterator[SQSClient]:
+    async with plain_client(server.endpoint_url) as client:
+        yield client
+
+
+def request(operation: str, **parameters: object) -> bytes:
+    """Return a request of the JSON protocol."""
+    body = json.dumps(parameters).encode()
+    head = f"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.{operation}\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+async def connect(server: SqsServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    port = int(server.endpoint_url.rpartition(":")[2])
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def answer_from(reader: asyncio.StreamReader) -> dict[str, list[dict[str, str]]]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    (length,) = (int(each[15:]) for each in head.lower().split(b"\r\n") if b"content-len" in each)
+    answer: dict[str, list[dict[str, str]]] = json.loads(await reader.readexactly(length))
+    return answer
+
+
+async def test_a_client_that_has_gone_is_never_handed_a_message(
+    server: SqsServer, client: SQSClient
+) -> None:
+    port = int(server.endpoint_url.rpartition(":")[2])
+    for number in range(50):
+        server.reset_calls()
+        queue_url = server.create_queue(f"q{number}")
+        # A plain socket, for it closes at once, and not in the loop's next turn.
+        poll = socket.create_connection(("127.0.0.1", port))
+        poll.sendall(request("ReceiveMessage", QueueUrl=queue_url, WaitTimeSeconds=20))
+        await eventually(lambda: server.calls["ReceiveMessage"] == 1)
+        if number % 2:  # with a reset in place of an orderly end
+            poll.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        poll.close()
+        await client.send_message(QueueUrl=queue_url, MessageBody="body")
+        assert server.queue(f"q{number}").visible == 1
+
+
+async def test_pipelined_polls_lose_no_message(server: SqsServer, client: SQSClient) -> None:
+    queue_url = server.create_queue("q")
+    poll = request("ReceiveMessage", QueueUrl=queue_url, WaitTimeSeconds=20)
+    reader, writer = await connect(server)
+    other_reader, other_writer = await connect(server)
+    writer.write(poll * 2)
+    other_writer.write(poll * 2)
+    await eventually(lambda: server.calls["ReceiveMessage"] == 2)
+    entries = [{"Id": str(number), "MessageBody": str(number)} for number in range(6)]
+    await client.send_message_batch(
+        QueueUrl=queue_url,
+        Entries=entries,  # type: ignore[arg-type] # of the shape of entries
+    )
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answers = [await answer_from(each) for each in [reader, other_reader] * 2]
+    bodies = [each["Messages"][0]["Body"] for each in answers]
+    assert sorted(bodies) == ["0", "1", "2", "3"]
+    assert (server.queue("q").visible, server.queue("q").in_flight) == (2, 4)
+    writer.close()
+    other_writer.close()
+
+
+async def test_a_poll_ends_by_the_clock_that_is_given() -> None:
+    now = 1_000_000.0
+    async with SqsServer(clock=lambda: now) as server, plain_client(server.endpoint_url) as client:
+        queue_url = server.create_queue("q", {"VisibilityTimeout": "600"})
+        await client.send_message(QueueUrl=queue_url, MessageBody="body")
+        await client.receive_message(QueueUrl=queue_url)
+        poll = asyncio.create_task(client.receive_message(QueueUrl=queue_url, WaitTimeSeconds=20))
+        await eventually(lambda: server.calls["ReceiveMessage"] == 2)
+        now += 601
+        server.wake()
+        async with asyncio.timeout(15):
+            assert len((await poll)["Messages"]) == 1
+
+
+async def test_too_many_messages_in_flight_are_over_the_limit() -> None:
+    limits = Limits(in_flight_messages=3)
+    async with (
+        SqsServer(limits=limits) as server,
+        plain_client(server.endpoint_url) as client,
+    ):
+        queue_url = server.create_queue("q")
+        for _ in range(5):
+            await client.send_message(QueueUrl=queue_url, MessageBody="body")
+        answer = await client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
+        assert len(answer["Messages"]) == 3
+        assert await refusal(client.receive_message(QueueUrl=queue_url)) == "OverLimit"
+        await client.delete_message(
+            QueueUrl=queue_url, ReceiptHandle=answer["Messages"][0]["ReceiptHandle"]
+        )
+        assert len((await client.receive_message(QueueUrl=queue_url))["Messages"]) == 1
+
+
+def test_the_limits_are_those_of_sqs() -> None:
+    assert Limits() == Limits(
+        in_flight_messages=120_000,
+        purge_interval_seconds=60,
+        name_reuse_seconds=60,
+        deduplication_seconds=300,
+    )
+
+
+async def test_calls_are_counted_by_operation(server: SqsServer, client: SQSClient) -> None:
+    queue_url = server.create_queue("q")
+    await client.send_message(QueueUrl=queue_url, MessageBody="body")
+    for _ in range(3):
+        await client.receive_message(QueueUrl=queue_url)
+    assert server.calls == {"SendMessage": 1, "ReceiveMessage": 3}
+    assert server.empty_receives == 2
+    server.reset_calls()
+    assert (server.calls.total(), server.empty_receives) == (0, 0)
+
+
+def place(server: SqsServer, operation: str, fault: Fault) -> None:
+    def befalls(request: Request) -> Fault | None:
+        return fault if request.operation == operation else None
+
+    server.place_fault = befalls
+
+
+async def test_a_placed_error_is_answered_instead_of_acting(
+    server: SqsServer, client: SQSClient
+) -> None:
+    queue_url = server.create_queue("q")
+    place(server, "SendMessage", AnswerError(INTERNAL))
+    sending = client.send_message(QueueUrl=queue_url, MessageBody="body")
+    assert await refusal(sending) == "InternalError"
+    assert server.queue("q").visible == 0
+
+
+async def test_a_placed_error_may_come_after_acting(server: SqsServer, client: SQSClient) -> None:
+    queue_url = server.create_queue("q")
+    place(server, "SendMessage", AnswerError(INTERNAL, after_acting=True))
+    await refusal(client.send_message(QueueUrl=queue_url, MessageBody="body"))
+    assert server.queue("q").visible == 1
+    place(server, "ReceiveMessage", AnswerError(INTERNAL, after_acting=True))
+    await refusal(client.receive_message(QueueUrl=queue_url))
+    assert server.queue("q").in_flight == 1
+
+
+@pytest.mark.parametrize("after_acting", [False, True])
+async def test_a_connection_breaks_where_that_is_placed(
+    server: SqsServer, *, after_acting: bool
+) -> None:
+    queue_url = server.create_queue("q")
+    place(server, "SendMessage", Disconnect(after_acting=after_acting))
+    reader, writer = await connect(server)
+    writer.write(request("SendMessage", QueueUrl=queue_url, MessageBody="body"))
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await answer_from(reader)
+    assert server.queue("q").visible == after_acting
+    writer.close()
+
+
+async def test_a_placed_delay_comes_before_acting(server: SqsServer, client: SQSClient) -> None:
+    queue_url = server.create_queue("q")
+    place(server, "SendMessage", Delay(0.2))
+    sending = asyncio.create_task(client.send_message(QueueUrl=queue_url, MessageBody="body"))
+    await eventually(lambda: server.calls["SendMessage"] == 1)
+    assert server.queue("q").visible == 0
+    await sending
+    assert server.queue("q").visible == 1
+
+
+async def test_a_message_is_delivered_twice_where_that_is_placed(
+    server: SqsServer, client: SQSClient
+) -> None:
+    queue_url = server.create_queue("q")
+    await client.send_message(QueueUrl=queue_url, MessageBody="body")
+    faults = iter([DeliverTwice(), None])
+    server.place_fault = lambda _: next(faults)
+    first = await client.receive_message(QueueUrl=queue_url)
+    second = await client.receive_message(QueueUrl=queue_url)
+    assert first["Messages"][0]["MessageId"] == second["Messages"][0]["MessageId"]
+    assert server.queue("q").in_flight == 1
+
+
+async def test_placed_entries_fail_and_the_others_are_acted_on(
+    server: SqsServer, client: SQSClient
+) -> None:
+    queue_url = server.create_queue("q")
+    place(server, "SendMessageBatch", RefuseEntries({"b": INTERNAL}))
+    answer = await client.send_message_batch(
+        QueueUrl=queue_url,
+        Entries=[{"Id": "a", "MessageBody": "body"}, {"Id": "b", "MessageBody": "body"}],
+    )
+    assert [each["Id"] for each in answer["Successful"]] == ["a"]
+    (failed,) = answer["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("b", "InternalError", False)
+    assert server.queue("q").visible == 1
+
+
+async def test_a_fault_is_decided_by_the_parameters_in_either_protocol(server: SqsServer) -> None:
+    queue_url = server.create_queue("q")
+    seen: list[Request] = []
+    server.place_fault = seen.append
+    protocols: list[Protocol] = ["json", "query"]
+    for protocol in protocols:
+        async with plain_client(server.endpoint_url, protocol) as client:
+            await client.send_message(QueueUrl=queue_url, MessageBody="body", DelaySeconds=5)
+    assert [each.operation for each in seen] == ["SendMessage"] * 2
+    for each in seen:
+        assert each.parameters["QueueUrl"] == queue_url
+        assert each.parameters["MessageBody"] == "body"
+        assert each.parameters["DelaySeconds"] == 5
+
+
+async def test_a_stopping_server_closes_what_waits() -> None:
+    async with SqsServer() as server:
+        queue_url = server.create_queue("q")
+        reader, writer = await connect(server)
+        writer.write(request("ReceiveMessage", QueueUrl=queue_url, WaitTimeSeconds=20))
+        await eventually(lambda: server.calls["ReceiveMessage"] == 1)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await answer_from(reader)
+    writer.close()
+
+
+async def test_the_process_serves_until_it_is_told_to_stop() -> None:
+    arguments = ["-m", "consumer.embedded.sqs", "--port", "0", "--queue", "q", "--queue", "f.fifo"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            queue_url = (await process.stdout.readline()).decode().strip()
+            assert (await process.stdout.readline()).decode().strip().endswith("/f.fifo")
+            assert b"a test double" in await process.stdout.readline()
+            async with plain_client(queue_url.rpartition("/000000000000/")[0]) as client:
+                await client.send_message(QueueUrl=queue_url, MessageBody="body")
+                answer = await client.receive_message(QueueUrl=queue_url)
+                assert answer["Messages"][0]["Body"] == "body"
+            assert queue_url.startswith("http://127.0.0.1:")
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_port_that_is_taken_is_told(server: SqsServer) -> None:
+    port = server.endpoint_url.rpartition(":")[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *["-m", "consumer.embedded.sqs", "--port", port],
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in errors.decode()

@@ -1,0 +1,233 @@
+"""TLS, proxies and credentials: what stands between the transport and the queue."""
+
+import asyncio
+import ipaddress
+import json
+import ssl
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from aiobotocore.session import get_session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from consumer.embedded.sqs import SqsServer
+from consumer.errors import QueueError, QueueRefusedError, SettingsError
+from consumer.sqs.client import QueueAddress, _credentials_of, open_transport
+from consumer.sqs.facts import queue_facts
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+TransportName = Literal["lean", "aiobotocore"]
+Pipe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until either end closes."""
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    except (ConnectionError, ssl.SSLError):
+        pass
+    finally:
+        writer.close()
+
+
+async def join(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, first: bytes = b""
+) -> None:
+    """Join a connection with one to a local port."""
+    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+    far_writer.write(first)
+    await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+
+
+@asynccontextmanager
+async def listening(serve: Pipe, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate of its own making for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+@pytest.fixture
+async def tls_url(certificate: Path) -> AsyncIterator[str]:
+    """The URL of a queue behind TLS."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with SqsServer() as server:
+        server.create_queue("q")
+        port = int(server.endpoint_url.rpartition(":")[2])
+        async with listening(lambda r, w: join(r, w, port), tls) as tls_port:
+            yield f"https://127.0.0.1:{tls_port}/000000000000/q"
+
+
+async def visibility_seconds(queue_url: str, transport: TransportName) -> int:
+    endpoint_url = queue_url.rpartition("/000000000000/")[0]
+    async with open_transport(QueueAddress(queue_url, endpoint_url, transport=transport)) as opened:
+        return (await queue_facts(opened, queue_url, timeout_seconds=30)).visibility_seconds
+
+
+@pytest.mark.parametrize("transport", ["lean", "aiobotocore"])
+async def test_a_certificate_that_nobody_knows_is_refused(
+    tls_url: str, transport: TransportName
+) -> None:
+    with pytest.raises(QueueRefusedError, match=r"CertificateNotTrusted .*AWS_CA_BUNDLE"):
+        await visibility_seconds(tls_url, transport)
+
+
+@pytest.mark.parametrize("transport", ["lean", "aiobotocore"])
+async def test_the_bundle_that_aws_names_is_trusted(
+    tls_url: str, transport: TransportName, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    assert await visibility_seconds(tls_url, transport) == 30
+
+
+async def test_another_hosts_certificate_is_refused(
+    tls_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    with pytest.raises(QueueRefusedError, match="CertificateNotTrusted"):
+        await visibility_seconds(tls_url.replace("127.0.0.1", "localhost"), "lean")
+
+
+async def test_a_bundle_that_is_not_there_is_told(
+    tls_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    with pytest.raises(SettingsError, match=r"AWS_CA_BUNDLE: .*missing.pem: No such file"):
+        await visibility_seconds(tls_url, "lean")
+
+
+@asynccontextmanager
+async def proxy(seen: list[str]) -> AsyncIterator[str]:
+    """A proxy for plain HTTP and for CONNECT, which notes the first line of each connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode("latin-1").split("\r\n")[0].split(" ")
+        seen.append(f"{method} {target}")
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await join(reader, writer, int(target.rpartition(":")[2]))
+        else:
+            port = int(target.split("/")[2].rpartition(":")[2])
+            await join(reader, writer, port, head)
+
+    async with listening(serve) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+async def test_a_proxy_of_the_environment_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    async with SqsServer() as server, proxy(seen) as proxy_url:
+        queue_url = server.create_queue("q")
+        monkeypatch.setenv("http_proxy", proxy_url)
+        assert await visibility_seconds(queue_url, "lean") == 30
+        assert seen == [f"POST {server.endpoint_url}/"]
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert await visibility_seconds(queue_url, "lean") == 30
+        assert len(seen) == 1
+
+
+async def test_tls_goes_through_a_tunnel_of_the_proxy(
+    tls_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    async with proxy(seen) as proxy_url:
+        monkeypatch.setenv("https_proxy", proxy_url)
+        assert await visibility_seconds(tls_url, "lean") == 30
+    assert seen == ["CONNECT " + tls_url.split("/")[2]]
+
+
+async def test_the_query_protocol_does_not_go_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    address = QueueAddress("http://127.0.0.1:1/0/q", "http://127.0.0.1:1", protocol="query")
+    with pytest.raises(SettingsError, match="NO_PROXY"):
+        async with open_transport(address):
+            pass
+
+
+def _credential_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid_for: int) -> None:
+    """Let a program hand out credentials: other ones on each call."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    ends = datetime.now(UTC) + timedelta(seconds=valid_for)
+    keys = {
+        "Version": 1,
+        "AccessKeyId": "KEY%s",
+        "SecretAccessKey": "secret",
+        "SessionToken": "token",
+        "Expiration": ends.isoformat(),
+    }
+    calls, program = tmp_path / "calls", tmp_path / "keys"
+    program.write_text(
+        f"#!/bin/sh\necho x >> {calls}\nprintf '{json.dumps(keys)}' $(grep -c x {calls})\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n")
+
+
+async def test_credentials_are_those_of_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Within their last ten minutes credentials are refreshed whenever they are asked for.
+    _credential_process(tmp_path, monkeypatch, valid_for=300)
+    current = _credentials_of(get_session())
+    keys = [await current() for _ in range(3)]
+    assert all(each.token == "token" for each in keys)
+    assert len({each.access_key for each in keys}) == 3
+
+
+async def test_credentials_that_come_expired_may_be_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _credential_process(tmp_path, monkeypatch, valid_for=-300)
+    with pytest.raises(QueueError, match="credentials: ") as error:
+        await _credentials_of(get_session())()
+    assert not isinstance(error.value, QueueRefusedError)

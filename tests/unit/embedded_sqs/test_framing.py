@@ -1,0 +1,103 @@
+"""Where requests begin and end, whatever bytes come."""
+
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, strategies as st
+
+from consumer.embedded.sqs.framing import BadRequestError, take_body, take_head
+
+COUNTED = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = (
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n"  # with an extension and a trailer
+)
+PARTS = st.sampled_from(
+    [
+        b"POST / HTTP/1.1\r\n",
+        b"GET /x?y HTTP/1.0\r\n",
+        b"Content-Length: ",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"Expect: 100-continue\r\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"0",
+        b"5",
+        b"-1",
+        b"ffffffff",
+        b":",
+        b"\0\xff",
+    ]
+)
+
+
+def requests_in(pieces: list[bytes]) -> list[bytes]:
+    """Return the bodies of the requests that come piece by piece."""
+    buffer, head, bodies = bytearray(), None, []
+    for piece in pieces:
+        buffer += piece
+        while True:
+            head = head or take_head(buffer)
+            if head is None or (body := take_body(buffer, head)) is None:
+                break
+            bodies.append(body)
+            head = None
+    return bodies
+
+
+@given(cuts=st.sets(st.integers(1, 400)), order=st.permutations([COUNTED, CHUNKED, COUNTED]))
+def test_requests_read_alike_however_they_are_cut(cuts: set[int], order: list[bytes]) -> None:
+    whole = b"".join(order)
+    places = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
+    pieces = [whole[a:b] for a, b in pairwise(places)]
+    assert requests_in(pieces) == [b"hello"] * 3
+
+
+@given(pieces=st.lists(PARTS | st.binary(max_size=20), max_size=15))
+def test_hostile_bytes_are_requests_or_refused(pieces: list[bytes]) -> None:
+    with suppress(BadRequestError):
+        requests_in(pieces)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length : 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000, 431),
+        (b"x" * 40_000, 431),
+    ],
+)
+def test_what_is_no_request_is_refused(request_bytes: bytes, status: int) -> None:
+    with pytest.raises(BadRequestError) as error:
+        requests_in([request_bytes])
+    assert error.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "keeps_alive"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"close", False),
+        (b"1.1", b"TE, Close", False),
+        (b"1.0", b"", False),
+        (b"1.0", b"Keep-Alive", True),
+    ],
+)
+def test_a_connection_is_kept_as_the_client_asks(
+    version: bytes, connection: bytes, *, keeps_alive: bool
+) -> None:
+    head = take_head(bytearray(b"GET / HTTP/%b\r\nConnection: %b\r\n\r\n" % (version, connection)))
+    assert head is not None
+    assert head.keeps_alive is keeps_alive
