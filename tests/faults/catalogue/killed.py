@@ -43,19 +43,19 @@ async def stop_replicas(rig: Rig) -> None:
 
 async def exit_between(rig: Rig) -> None:
     """With the other replicas stopped, so that it is the victim who gets the messages."""
-    for replica in rig.replicas:
-        await replica.stopped()
-    for point in POINTS:
-        times = rig.rng.randrange(1, 4)
-        victim = rig.replica(point, arguments=WRAPPED, variables={"EXIT_AT": f"{point}:{times}"})
-        with rig.fault(f"exit at {point}"):
+    with rig.fault("exits, and nobody else"):
+        for replica in rig.replicas:
+            await replica.stopped()
+        for point in POINTS:
+            exit_at = f"{point}:{rig.rng.randrange(1, 4)}"
+            victim = rig.replica(point, arguments=WRAPPED, variables={"EXIT_AT": exit_at})
             victim.start()
             code = await victim.ended()
             if code != EXIT_CODE:
                 rig.problems.append(f"{point} was not come by: exit code {code}")
-    for replica in rig.replicas[: rig.plan.replicas]:
-        replica.start()
-        await replica.consuming()
+        for replica in rig.replicas[: rig.plan.replicas]:
+            replica.start()
+            await replica.consuming()
 
 
 async def pause_replica(rig: Rig) -> None:

@@ -36,13 +36,14 @@ async def break_the_network(rig: Rig) -> None:
     for name, begin in (
         ("SQS blackholed", network.go_silent),
         ("SQS slow, a byte a second", network.go_slow),
-        ("SQS half-closed", network.half_close),
     ):
         with rig.fault(name, down=QUEUE):
             begin()
             await asyncio.sleep(rig.plan.hold_seconds)
             network.heal()
         await rig.at_full_rate()
+    with rig.fault("SQS half-closed"):  # new connections work
+        network.half_close()
 
 
 async def answer_errors(rig: Rig) -> None:

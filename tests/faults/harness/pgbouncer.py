@@ -31,6 +31,8 @@ async def running_pgbouncer(program: Path, folder: Path, target: int) -> AsyncIt
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         "auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n"
+        # By default it asks a server that was down again only after 15 s.
+        "server_login_retry = 1\n"
     )
     with (folder / "pgbouncer.log").open("wb") as log:
         process = processes.start(

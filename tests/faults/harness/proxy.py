@@ -141,11 +141,14 @@ class Proxy:
         listening = list(self._listener.sockets)
         return [*listening, *(link.socket() for link in self._links if not link.deaf)]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio complains of those that it made and that are cancelled.
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self.accepted += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writer)
         self._links.add(link)
         try:
@@ -160,7 +163,6 @@ class Proxy:
             pass  # the server is down, or either side is gone
         finally:
             self._links.discard(link)
-            self._tasks.discard(task)
             link.abort()
 
     async def _pump_out(
@@ -170,8 +172,7 @@ class Proxy:
             self.requests += self._is_request(data)
             await self._open.wait()
             if not link.deaf:
-                writer.write(data)
-                await writer.drain()
+                await _write(writer, data)
         link.abort()
 
     async def _pump_back(
@@ -197,12 +198,17 @@ class Proxy:
 
     async def _send(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         while self._slow and data:
-            writer.write(data[:1])
-            await writer.drain()
+            await _write(writer, data[:1])
             data = data[1:]
             await asyncio.sleep(_SLOW_BYTE_SECONDS)
-        writer.write(data)
-        await writer.drain()
+        await _write(writer, data)
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if writer.is_closing():  # uvloop raises RuntimeError then
+        raise ConnectionResetError
+    writer.write(data)
+    await writer.drain()
 
 
 def _drop_packets(sock: socket.socket) -> None:
