@@ -105,7 +105,7 @@ class FlowSettings(_Section):
 
     # SQS hands a consumer at most 120,000 messages of a queue (Amazon SQS message quotas).
     max_in_flight_messages: Annotated[int, Field(ge=10, le=120_000)] = 4000
-    max_in_flight_bytes: Annotated[int, Field(ge=_MAX_MESSAGE_BYTES)] = 64 * _MIB
+    max_in_flight_bytes: Annotated[int, Field(ge=_MAX_MESSAGE_BYTES)] = 32 * _MIB
     max_batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
     max_batch_bytes: Annotated[int, Field(ge=_MAX_MESSAGE_BYTES)] = 8 * _MIB
     linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -1,7 +1,6 @@
 """Connections: how one is opened, kept, shared out and ended."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,13 +12,11 @@ from asyncpg.connect_utils import SessionAttribute
 
 from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.postgres.failures import FAILURES, is_data, is_link_lost, translate
+from consumer.sockets import end_when_silent
 
 _CLOSE_SECONDS = 1.0
 # The server is the first to give a statement up, so that a slow one does not look like a dead link.
 _SERVER_SHARE = 0.9
-_KEEPALIVE_IDLE_SECONDS = 30
-_KEEPALIVE_INTERVAL_SECONDS = 10
-_KEEPALIVE_PROBES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +65,9 @@ async def connect(
         raise translate(failure) from None
     except ValueError:  # asyncpg on a port that is no number; its text quotes the DSN
         raise DatabaseRefusedError("ValueError", "the DSN is malformed") from None
-    _keep_alive(connection)
+    # asyncpg has no public way to its transport.
+    end_when_silent(connection._transport)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
     return connection
-
-
-def _keep_alive(connection: asyncpg.Connection) -> None:
-    """Have the kernel find out that the peer of an idle connection is gone."""
-    # asyncpg has no public way to its socket.
-    transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-    link = transport.get_extra_info("socket")
-    if link.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_SECONDS)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
-    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
-    if idle is not None:  # macOS has the second name
-        link.setsockopt(socket.IPPROTO_TCP, idle, _KEEPALIVE_IDLE_SECONDS)
 
 
 async def close(connection: asyncpg.Connection) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
+from consumer.sockets import end_when_silent
+
 # Ten messages of 1 MiB, each byte as a six-byte escape, and room to spare.
 _MAX_ANSWER_BYTES = 80 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
@@ -65,6 +67,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods, but not its classes.
         self._transport = cast("asyncio.Transport", transport)
+        end_when_silent(transport)
 
     async def send(self, request: bytes) -> HttpAnswer:
         """Send a request and wait for its answer."""
