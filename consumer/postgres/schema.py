@@ -21,6 +21,13 @@ _APPLIED = """
         applied_at timestamptz NOT NULL DEFAULT now()
     )
 """
+# The default path is "$user", public: a role that is called consumer would make the event's table
+# in our schema, where no analyst looks for it.
+_OUT_OF_OUR_SCHEMA = """
+    SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
+    FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+    WHERE name <> 'consumer' HAVING count(*) > 0
+"""
 _COLUMNS = """
     SELECT attname FROM pg_catalog.pg_attribute
     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
@@ -44,6 +51,7 @@ async def migrate(
             await connection.execute(_LOCK)
             done = await _upgrade(connection)
             if await connection.fetchval("SELECT to_regclass($1)", quoted(table.name)) is None:
+                await connection.execute(_OUT_OF_OUR_SCHEMA)
                 await connection.execute(create_table(table))
                 done.append(f"created table {table.name}")
             for each in repeats:

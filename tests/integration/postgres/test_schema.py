@@ -58,6 +58,17 @@ async def test_migrate_again_does_nothing(admin: asyncpg.Connection) -> None:
     assert await migrate(admin, USER_LOGINS) == ()
 
 
+async def test_a_role_called_as_our_schema_makes_the_table_where_analysts_look(
+    empty: asyncpg.Connection,
+) -> None:
+    # What the default, "$user", public, is for a role called consumer.
+    await empty.execute("SET search_path = consumer, public")
+    await migrate(empty, USER_LOGINS)
+    schema = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'user_logins'"
+    assert await empty.fetchval(schema) == "public"
+    assert await inspect_table(empty, USER_LOGINS) == KINDS
+
+
 async def test_eight_migrating_at_once_do_it_once(any_empty_database: str) -> None:
     async def one() -> tuple[str, ...]:
         async with connected(Server(any_empty_database)) as connection:
