@@ -3,6 +3,7 @@
 import errno
 import logging
 import resource
+import signal
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -127,8 +128,17 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
+def _terminate(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Run the command line; exit code 1 after an error, 2 after a wrong call."""
+    """Run the command line; exit code 1 after an error, 2 after a wrong call.
+
+    SIGTERM ends a command that does not take it itself with 143, as a shell counts it.
+    """
+    # A container's first process has no default action: without a handler it would be ignored.
+    signal.signal(signal.SIGTERM, _terminate)
     # A core file would hold keys and raw values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Without a handler Python prints warnings of libraries, and their texts may hold values.

@@ -58,6 +58,15 @@ def test_the_version_is_shown() -> None:
     assert CliRunner().invoke(cli, ["--version"]).output == f"consumer, version {__version__}\n"
 
 
+def test_sigterm_ends_a_command_that_does_not_take_it() -> None:
+    script = (
+        "import os, signal; from consumer import cli;"
+        "cli.cli = lambda **_: os.kill(os.getpid(), signal.SIGTERM); cli.main()"
+    )
+    # S603: our own interpreter.
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 143  # noqa: S603
+
+
 def test_unknown_settings_are_refused_with_file_key_and_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
