@@ -43,7 +43,7 @@ WORKDIR /etc/consumer
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/venv/bin/python", "-m", "consumer.healthcheck"]
 ENTRYPOINT ["consumer"]
 CMD ["run"]

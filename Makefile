@@ -128,6 +128,10 @@ wheelhouse: $(SETUP) ## Fetch the wheels for an offline build of the image
 	  --platform manylinux2014_$(WHEEL_ARCH) \
 	  -r locks/run.txt -r locks/build.txt
 
+.PHONY: docker-test
+docker-test: ## Try the image and docker-compose.yml on a real engine, if there is one
+	$(PYTHON) -m tests.docker
+
 # Of an environment with what the image's has and no more.
 .PHONY: sbom
 sbom: $(VENV)/.tools ## Write the bill of materials of what is shipped, as CycloneDX
