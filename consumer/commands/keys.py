@@ -42,6 +42,10 @@ def keys() -> None:
     """Make, check and change the key ring; its keys themselves are never shown unasked.
 
     \b
+    Examples:
+      consumer keys new             # the first key, k1
+
+    \b
     A rotation; after each change give the ring to all replicas, and SIGHUP them:
       consumer keys add k2          # every replica knows k2
       consumer remask --ahead k2    # repeated values will not split in between
