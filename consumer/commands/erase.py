@@ -95,7 +95,6 @@ class _Done:
 
     rows: int = 0
     messages: int = 0
-    persons: set[str] = field(default_factory=set, repr=False)
     unopened: list[int] = field(default_factory=list)
     unknown: int = 0
     unknown_kids: set[str] = field(default_factory=set)
@@ -124,14 +123,15 @@ class _Eraser:
             KeyRingError: the database knows another key under the name of one of the ring.
             DatabaseError: as of any statement.
         """
-        done, digest = _Done(persons={person}), self._hash(person, self._hash.primary)
+        done, digest = _Done(), self._hash(person, self._hash.primary)
         async with connected(server) as connection:
             await guard_keys(connection, self._ring.checks())
             with translated():
                 async with connection.transaction():
                     entry = Erased(self._name, self._hash.primary, digest, await now(connection))
                     await remember(connection, [entry])
-                    await self._delete(connection, done, done.persons.__contains__)
+                    await self._delete_messages(connection, done, person.__eq__)
+                    await self._delete_rows(connection, done, [person])
                     await self._record(connection, f"erased {done}", entry.kid, digest)
         return done
 
@@ -147,10 +147,10 @@ class _Eraser:
                 async with connection.transaction():
                     await remember(connection, more)
                     is_listed = self._listed(await erased(connection), done)
-                    async for person in persons(connection, self._model.table, self._column):
-                        if is_listed(person):
-                            done.persons.add(person)
-                    await self._delete(connection, done, is_listed)
+                    await self._delete_messages(connection, done, is_listed)
+                    everyone = persons(connection, self._model.table, self._column)
+                    found = [person async for person in everyone if is_listed(person)]
+                    await self._delete_rows(connection, done, found)
                     await self._record(connection, f"reapplied: erased {done}")
         return done
 
@@ -167,14 +167,13 @@ class _Eraser:
 
         return is_listed
 
-    async def _delete(
+    async def _delete_messages(
         self, connection: asyncpg.Connection, done: _Done, is_one: Callable[[str], bool]
     ) -> None:
-        """Delete the rows of `done.persons`, and the messages that name one who `is_one`."""
-        found = sorted(done.persons)
-        for first in range(0, len(found), _PERSONS_AT_A_TIME):
-            some = found[first : first + _PERSONS_AT_A_TIME]
-            done.rows += await delete_rows(connection, self._model.table, self._column, some)
+        """Delete the messages that quote anyone who `is_one`; before the rows.
+
+        So a message that a replay lands meanwhile is found either here or there.
+        """
         ids = []
         async for entry in every_sealed_entry(connection, self._model.table):
             try:
@@ -184,8 +183,14 @@ class _Eraser:
                 continue
             if any(map(is_one, set(self._search(body)))):
                 ids.append(entry.id)
-        await remove(connection, ids)
-        done.messages = len(ids)
+        done.messages = await remove(connection, ids)
+
+    async def _delete_rows(
+        self, connection: asyncpg.Connection, done: _Done, found: Sequence[str]
+    ) -> None:
+        for first in range(0, len(found), _PERSONS_AT_A_TIME):
+            some = found[first : first + _PERSONS_AT_A_TIME]
+            done.rows += await delete_rows(connection, self._model.table, self._column, some)
 
     async def _record(
         self,

@@ -148,9 +148,10 @@ def replay(
         bodies = {ids[0]: _text(body.read(_MAX_BODY_BYTES + 1))}
     elif edit:
         bodies = run_async(_edited(settings, ring, ids, reason))
-        ids = tuple(bodies)
+        if not bodies:  # a selection of no ids would be one of all
+            raise click.exceptions.Exit(1)
     replaying = Replay(_model(settings), ring, bodies, reason)
-    selection = _selection(ids, only, day)
+    selection = _selection(tuple(bodies) or ids, only, day)
     if dry_run:
         done = run_async(replaying.dry_run(server_of(settings), selection))
     else:

@@ -155,10 +155,11 @@ async def keep(
             await connection.execute(_KEEP, *map(list, zip(*kept, strict=True)))
 
 
-async def remove(connection: asyncpg.Connection, ids: Sequence[int]) -> None:
-    """Delete messages; raises DatabaseError."""
+async def remove(connection: asyncpg.Connection, ids: Sequence[int]) -> int:
+    """Delete messages and return how many were there still; raises DatabaseError."""
     with translated():
-        await connection.execute(_DELETE, ids)
+        status = await connection.execute(_DELETE, ids)
+    return int(status.rsplit(" ", 1)[-1])
 
 
 class Landing:

@@ -207,6 +207,10 @@ def calls(marks: Marks) -> Iterator[tuple[Sequence[str], str]]:
     device, *_ = marks.devices
     replay = ("quarantine", "replay")
     yield ("migrate", "--with", "ip_subnet_masked"), ""
+    yield ("mask", "ip", address, "--all-keys"), ""
+    yield ("mask", "device_id", "-"), f"{device}\n"
+    yield ("mask", "ip", device), ""
+    yield ("mask", "device_id", "-"), f"{device * 10}\n"
     yield ("quarantine", "list"), ""
     yield ("quarantine", "list", "--each"), ""
     yield (*replay, "--all", "--dry-run"), ""

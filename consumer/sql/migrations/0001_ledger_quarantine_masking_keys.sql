@@ -18,7 +18,8 @@ BEGIN
 END
 $$;
 
--- The messages that were no valid event, each once; the body is encrypted under the key `kid`.
+-- The messages that were no valid event, each once, even if the ledger was lost meanwhile; the body
+-- is encrypted under the key `kid`.
 CREATE TABLE consumer.quarantine (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot smallint NOT NULL,

@@ -1,5 +1,6 @@
 """`consumer erase`: a person's rows and messages are gone, and stay gone."""
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ import asyncpg
 import pytest
 
 from consumer.erasure import PersonHash
+from consumer.postgres import Server, connected
 from tests.integration.officer.office import Office, Shown, login, rotated
+from tests.waiting import eventually
 
 REASON = ("--reason", "request 17")
 ANNA, BEN = "anna-4711", "ben-4712"
@@ -98,6 +101,27 @@ async def test_what_cannot_be_put_on_record_or_on_the_list_is_not_erased(
     shown = await erased(office)
     assert (shown.code, shown.out) == (1, "")
     assert (await users(office), await quarantined(office)) == ([ANNA], 1)
+
+
+async def test_a_message_that_a_replay_lands_meanwhile_is_erased_as_a_row(office: Office) -> None:
+    await office.consume(login(user_id=ANNA, ip="x"))
+    async with (
+        asyncio.TaskGroup() as tasks,
+        connected(Server(office.dsn)) as replay,
+        replay.transaction(),
+    ):
+        await replay.execute("SELECT FROM consumer.quarantine FOR UPDATE")
+        shown = tasks.create_task(erased(office))
+        await eventually(lambda: is_waiting(office), within_seconds=30)
+        await replay.execute("DELETE FROM consumer.quarantine")
+        await replay.execute("INSERT INTO user_logins (user_id) VALUES ($1)", ANNA)
+    assert shown.result().out == "erased 1 rows and 0 messages in quarantine\n"
+    assert await users(office) == []
+
+
+async def is_waiting(office: Office) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    return bool((await office.fetch(query))[0][0])
 
 
 async def test_a_restored_person_is_erased_again(office: Office) -> None:

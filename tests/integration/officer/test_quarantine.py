@@ -372,6 +372,19 @@ async def test_an_editor_gets_a_file_of_ones_own_which_is_gone_afterwards(
     assert actions == ["quarantine show", "quarantine replay"]
 
 
+async def test_where_there_is_nothing_to_edit_nothing_is_replayed(
+    office: Office, mended: Office
+) -> None:
+    await office.consume(*long_typed(2))
+    editing = replace(mended, variables={**mended.variables, "VISUAL": "true"})
+    nothing = await editing.consumer("quarantine", "replay", "99", "--edit", *REASON)
+    assert (nothing.code, nothing.out) == (1, "")
+    one = await editing.consumer("quarantine", "replay", "1", "99", "--edit", *REASON)
+    assert (one.code, one.out) == (1, "1 landed\n")
+    assert "99: not in quarantine" in one.err
+    assert await ids(office) == ["2"]
+
+
 async def test_an_editor_that_fails_changes_nothing(office: Office) -> None:
     await office.consume(BAD_IP)
     editing = replace(office, variables={"VISUAL": "false"})
