@@ -41,7 +41,14 @@ _day_option = click.option(
 
 @click.group()
 def quarantine() -> None:
-    """See what was no valid event, and replay it."""
+    """See what was no valid event, and replay it.
+
+    \b
+    Examples:
+      consumer quarantine list
+      consumer quarantine show 17 --reason "ticket 4711"
+      consumer quarantine replay --only bad_version --dry-run --reason "ticket 4711"
+    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
 
 
 @quarantine.command("list")

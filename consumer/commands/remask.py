@@ -51,13 +51,16 @@ def remask(config: Path | None, pages_a_batch: int, ahead: str | None) -> None:
 
     The table grows by the rows rewritten until it is vacuumed, as by any UPDATE.
 
+    The examples are a rotation. After each change of the ring all replicas are to read it again:
+    give it to them, and send each a SIGHUP.
+
     \b
-    A rotation, with the ring in a file (reload: kill -HUP each replica):
-      consumer keys add k2        # then give the ring to all replicas, reload
+    Examples:
+      consumer keys add k2
       consumer remask --ahead k2  # views of repeated values do not split in between
-      consumer keys promote k2    # likewise
+      consumer keys promote k2
       consumer remask
-      consumer keys retire k1     # likewise
+      consumer keys retire k1
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     settings = load_settings(config)
     status = StatusLine(sys.stderr, time.monotonic)
