@@ -58,7 +58,7 @@ def leaves(command: click.Command, path: str = "") -> Iterator[str]:
 def test_each_command_has_help_with_examples(command: str) -> None:
     short, long = (CliRunner().invoke(cli, [*command.split(), flag]) for flag in ("-h", "--help"))
     assert short.exit_code == 0
-    assert re.search(rf"^ {{4}}(\S.* )?consumer .*{command}", short.output, re.MULTILINE)
+    assert re.search(rf"^ {{4}}(\S.* )?consumer.*{command}", short.output, re.MULTILINE)
     assert long.output == short.output
 
 
