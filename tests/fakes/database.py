@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.errors import DataRejectedError
 from consumer.messages import Message, Outcome, Quarantined, Row, Written
-from tests.history.steps import Step
+from tests.history.steps import Landed, QuarantineRow, Step
 
 _CHECK_VIOLATION = "23514"
 
@@ -51,6 +51,14 @@ class MemoryDatabase:
                 self.witness(Step.QUARANTINED, each.message)
         rows = len(fresh) - reasons.total()
         return Written(rows, dict(reasons), len(batch) - len(fresh))
+
+    def landed(self) -> Landed:
+        """All that is in the tables."""
+        return Landed(
+            rows=[row.values for row in self.rows],
+            ledger=sorted(self.ledger),
+            quarantine=list(map(QuarantineRow.of, self.quarantine)),
+        )
 
     def _fresh(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
         """The outcomes whose messages the ledger does not have, each once."""

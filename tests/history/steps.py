@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from consumer.messages import ColumnValue, Message
+from consumer.messages import ColumnValue, Message, Quarantined
 
 
 class Step(IntEnum):
@@ -101,6 +101,12 @@ class QuarantineRow:
     field_name: str | None
     kid: str
     sealed_body: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, outcome: Quarantined) -> "QuarantineRow":
+        """The row of an outcome."""
+        message_id, reason = outcome.message.message_id, outcome.reason.value
+        return cls(message_id, reason, outcome.field_name, outcome.kid, outcome.sealed_body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from consumer.pipeline import Pipeline
 from tests.fakes.queue import MemoryQueue
 from tests.fakes.virtual_time import PROCESS, new_loop
 from tests.history.checker import Kind, Verdict, Violation, check
-from tests.history.steps import Counted, Entry, Landed, Left, QuarantineRow, Sent, Step, Stopped
+from tests.history.steps import Counted, Entry, Left, Sent, Step, Stopped
 from tests.simulation.edges import Line
 from tests.simulation.scenario import (
     COMMIT,
@@ -136,21 +136,10 @@ class World:
             rules=self._service.rules,
             sent=self._sent,
             history=_history(self._log),
-            landed=self.landed(),
+            landed=self.database.landed(),
             left=Left(self.queue.remaining - hidden, hidden),
         )
         return verdict.and_also(self._violations)
-
-    def landed(self) -> Landed:
-        """What the database holds now."""
-        return Landed(
-            rows=[row.values for row in self.database.rows],
-            ledger=self.database.ledger,
-            quarantine=[
-                QuarantineRow(q.message.message_id, q.reason, q.field_name, q.kid, q.sealed_body)
-                for q in self.database.quarantine
-            ],
-        )
 
     def send(self, body: str) -> None:
         """Put a message on the queue."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from consumer.events import UserLogin, table_of
 from consumer.masking import KeyRing
-from consumer.messages import ColumnValue, Quarantined, Row
+from consumer.messages import ColumnValue, Row
 from tests.history.checker import Rules, Verdict, check
 from tests.history.rules import rules_of
 from tests.history.steps import (
@@ -54,7 +54,7 @@ class Run:
         if isinstance(outcome, Row):
             self.rows.append(outcome.values)
         else:
-            self.quarantine.append(quarantine_row(outcome))
+            self.quarantine.append(QuarantineRow.of(outcome))
         landed = Step.COMMITTED if isinstance(outcome, Row) else Step.QUARANTINED
         steps = (Step.RECEIVED, landed, Step.ACKNOWLEDGED, Step.DELETE_ASKED, Step.DELETED)
         self.history += [Entry(step, sent.message_id, "a") for step in (*steps, Step.CONFIRMED)]
@@ -64,13 +64,3 @@ class Run:
         return check(
             rules=self.rules, sent=self.sent, history=self.history, landed=landed, left=self.left
         )
-
-
-def quarantine_row(outcome: Quarantined) -> QuarantineRow:
-    return QuarantineRow(
-        outcome.message.message_id,
-        outcome.reason,
-        outcome.field_name,
-        outcome.kid,
-        outcome.sealed_body,
-    )

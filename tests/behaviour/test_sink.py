@@ -1,0 +1,174 @@
+"""What one write does: by PostgreSQL and in memory alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import asyncpg
+import pytest
+
+from consumer.errors import DataRejectedError
+from consumer.messages import Outcome, Reason, Row, Written
+from consumer.ports import Sink
+from consumer.postgres import PostgresSink, Server, connected
+from tests.databases import Databases
+from tests.fakes.database import MemoryDatabase
+from tests.history.evidence import landed
+from tests.history.steps import Landed, QuarantineRow
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, quarantined, row
+
+_LOCALE = list(KINDS).index("locale")
+_REFUSED = "XX"
+_CONSTRAINT = "known_locale"
+
+
+class DatabaseUnderTest(Protocol):
+    """A database whose table has a CHECK constraint against the locale XX."""
+
+    @property
+    def sink(self) -> Sink: ...
+
+    async def landed(self) -> Landed: ...
+
+
+@dataclass
+class Fake:
+    memory: MemoryDatabase
+
+    @property
+    def sink(self) -> Sink:
+        return self.memory
+
+    async def landed(self) -> Landed:
+        return self.memory.landed()
+
+
+@dataclass
+class Real:
+    sink: Sink
+    reader: asyncpg.Connection
+
+    async def landed(self) -> Landed:
+        return await landed(self.reader, USER_LOGINS, KINDS)
+
+
+@asynccontextmanager
+async def real(dsn: str) -> AsyncIterator[Real]:
+    async with (
+        connected(Server(dsn)) as reader,
+        PostgresSink(Server(dsn), USER_LOGINS, KINDS) as sink,
+    ):
+        check = f"CHECK (locale <> '{_REFUSED}')"
+        await reader.execute(f"ALTER TABLE user_logins ADD CONSTRAINT {_CONSTRAINT} {check}")
+        yield Real(sink, reader)
+
+
+@pytest.fixture(params=["fake", "real"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[DatabaseUnderTest]:
+    if request.param == "fake":
+        yield Fake(
+            MemoryDatabase(
+                refuses=lambda row: row.values[_LOCALE] == _REFUSED, constraint=_CONSTRAINT
+            )
+        )
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    async with databases.migrated() as dsn, real(dsn) as opened:
+        yield opened
+
+
+async def assert_landed(database: DatabaseUnderTest, *outcomes: Outcome) -> None:
+    """These outcomes have landed, each once, and nothing else has."""
+    there = await database.landed()
+    rows = [each.values for each in outcomes if isinstance(each, Row)]
+    assert sorted(map(repr, there.rows)) == sorted(map(repr, rows))
+    assert sorted(there.ledger) == sorted(each.message.message_id for each in outcomes)
+    refused = {QuarantineRow.of(each) for each in outcomes if not isinstance(each, Row)}
+    quarantine = list(there.quarantine)
+    assert set(quarantine) == refused
+    assert len(quarantine) == len(refused)
+
+
+async def test_a_batch_lands_and_is_counted(database: DatabaseUnderTest) -> None:
+    batch: list[Outcome] = [
+        row(),
+        quarantined(Reason.TOO_LONG, "locale"),
+        row(),
+        quarantined(),
+        quarantined(),
+    ]
+    written = await database.sink.write(batch)
+    assert written == Written(2, {Reason.TOO_LONG: 1, Reason.NOT_JSON: 2}, 0)
+    await assert_landed(database, *batch)
+
+
+async def test_an_empty_batch_is_nothing(database: DatabaseUnderTest) -> None:
+    assert await database.sink.write([]) == Written(0, {}, 0)
+    await assert_landed(database)
+
+
+async def test_a_batch_again_changes_nothing(database: DatabaseUnderTest) -> None:
+    batch: list[Outcome] = [row(), quarantined()]
+    await database.sink.write(batch)
+    assert await database.sink.write(batch) == Written(0, {}, 2)
+    await assert_landed(database, *batch)
+
+
+async def test_a_message_twice_in_a_batch_lands_once(database: DatabaseUnderTest) -> None:
+    first, refused = row(), quarantined()
+    batch: list[Outcome] = [first, refused, again(first), refused]
+    assert await database.sink.write(batch) == Written(1, {Reason.NOT_JSON: 1}, 2)
+    await assert_landed(database, first, refused)
+
+
+async def test_two_messages_with_equal_values_are_two_rows(database: DatabaseUnderTest) -> None:
+    first = row()
+    second = Row(row().message, first.values)
+    assert await database.sink.write([first, second]) == Written(2, {}, 0)
+    await assert_landed(database, first, second)
+
+
+async def test_a_message_that_is_a_row_is_not_quarantined_later(
+    database: DatabaseUnderTest,
+) -> None:
+    first = row()
+    await database.sink.write([first])
+    later = quarantined(Reason.REJECTED_BY_DATABASE)
+    moved = type(later)(first.message, later.reason, None, later.kid, later.sealed_body)
+    assert await database.sink.write([moved]) == Written(0, {}, 1)
+    await assert_landed(database, first)
+
+
+async def test_a_refused_row_refuses_its_batch_whole_and_names_the_constraint(
+    database: DatabaseUnderTest,
+) -> None:
+    batch: list[Outcome] = [row(), row(locale=_REFUSED), quarantined()]
+    with pytest.raises(DataRejectedError) as refused:
+        await database.sink.write(batch)
+    assert (refused.value.sqlstate, refused.value.column) == ("23514", _CONSTRAINT)
+    await assert_landed(database)
+
+
+async def test_a_refused_row_whose_message_has_landed_is_a_duplicate(
+    database: DatabaseUnderTest,
+) -> None:
+    landed_before = row()
+    await database.sink.write([landed_before])
+    values = list(landed_before.values)
+    values[_LOCALE] = _REFUSED
+    written = await database.sink.write([Row(landed_before.message, tuple(values))])
+    assert written == Written(0, {}, 1)
+    await assert_landed(database, landed_before)
+
+
+async def test_writers_of_overlapping_batches_land_each_message_once(
+    database: DatabaseUnderTest,
+) -> None:
+    outcomes: list[Outcome] = [row() if number % 5 else quarantined() for number in range(60)]
+    batches = [outcomes[start : start + 30] for start in (0, 10, 20, 30)]
+    written = await asyncio.gather(*(database.sink.write(batch) for batch in batches))
+    assert sum(each.rows + sum(each.quarantined.values()) for each in written) == 60
+    assert sum(each.duplicates for each in written) == 60
+    await assert_landed(database, *outcomes)
