@@ -111,7 +111,7 @@ class MemoryQueue:
         await self._travel("ReceiveMessage")
         self.fault("ReceiveMessage")
         until = self.clock() + self.wait_seconds
-        while not (messages := self._take(self.clock())) and self.clock() < until:
+        while not (messages := self.receive_now()) and self.clock() < until:
             self._changed.clear()
             wake_at = min([until, *(s.visible_at for s in self._stored.values())])
             try:
@@ -121,7 +121,9 @@ class MemoryQueue:
                 continue
         return messages
 
-    def _take(self, now: float) -> list[Message]:
+    def receive_now(self) -> list[Message]:
+        """What a receive brings that does not wait."""
+        now = self.clock()
         visible = [s for s in self._stored.values() if s.visible_at <= now][:MESSAGES_A_CALL]
         messages = []
         for stored in visible:

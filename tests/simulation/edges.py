@@ -128,15 +128,22 @@ class LyingSource:
 
     async def receive(self) -> Sequence[Message]:
         def act(trouble: Trouble | None, reply: _ReplyMessages) -> None:
-            self.line.world.serve(self._receive(trouble, reply))
+            if messages := self.queue.receive_now():
+                self._hand_out(messages, trouble, reply)
+            else:
+                self.line.world.serve(self._wait_for_messages(trouble, reply))
 
         seconds = self.queue.wait_seconds + CALL_TIMEOUT_SECONDS
         messages = await self.line.call(RECEIVE, act, seconds, _queue_failure(RECEIVE))
         self.line.world.note(Step.RECEIVED, messages, self.line.replica)
         return messages
 
-    async def _receive(self, trouble: Trouble | None, reply: _ReplyMessages) -> None:
-        messages = await self.queue.receive()
+    async def _wait_for_messages(self, trouble: Trouble | None, reply: _ReplyMessages) -> None:
+        self._hand_out(await self.queue.receive(), trouble, reply)
+
+    def _hand_out(
+        self, messages: Sequence[Message], trouble: Trouble | None, reply: _ReplyMessages
+    ) -> None:
         self.line.world.handed(messages, self.line.replica)
         if trouble is Trouble.TWICE:
             for message in messages:

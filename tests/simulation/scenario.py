@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumer.pipeline import Limits
@@ -16,9 +16,9 @@ REFUSED_LOCALE = "XX"
 
 _RNG = random.Random(4)  # noqa: S311 - not for secrets
 MARKS = Marks(_RNG)
-_VALID = list(marked_bodies(_RNG, MARKS, 40, invalid_share=0))
-_INVALID = list(marked_bodies(_RNG, MARKS, 20, invalid_share=1))
-_REFUSED = [json.dumps(json.loads(body) | {"locale": REFUSED_LOCALE}) for body in _VALID[:10]]
+VALID = list(marked_bodies(_RNG, MARKS, 40, invalid_share=0))
+INVALID = list(marked_bodies(_RNG, MARKS, 20, invalid_share=1))
+REFUSED = [json.dumps(json.loads(body) | {"locale": REFUSED_LOCALE}) for body in VALID[:10]]
 
 
 class Trouble(StrEnum):
@@ -49,6 +49,7 @@ TROUBLES = {
     EXTEND: (*_OF_QUEUE, Trouble.PARTLY_FAILS),
     COMMIT: _OF_QUEUE,
 }
+_IN_NEED_SHARE = 0.05
 _KILLING = (Trouble.KILLED_BEFORE, Trouble.KILLED_AFTER)
 
 
@@ -100,19 +101,37 @@ def draw(seed: int) -> Scenario:
     """The run of a seed."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     calm_at = rng.uniform(2, 70)
-    slots = rng.choice((1, 1, 2, 2, 3, 4))
-    count = rng.randrange(1, 14)
-    return Scenario(
+    slots = rng.choice((1, 1, 1, 2, 2, 3, 4))
+    count = rng.choices((rng.randrange(1, 10), rng.randrange(10, 30)), (4, 1))[0]
+    scenario = Scenario(
         seed=seed,
         slots=slots,
         limits=_limits(rng),
-        wait_seconds=rng.choice((5.0, 20.0)),
+        wait_seconds=rng.choice((1.0, 4.0, 20.0)),
         is_permuted=rng.random() < 0.75,
         sends=tuple(sorted((_moment(rng, calm_at), _body(rng)) for _ in range(count))),
         spells=tuple(_spell(rng, calm_at) for _ in range(rng.randrange(6))),
         endings=tuple(_ending(rng, calm_at, slots) for _ in range(rng.randrange(4))),
         calm_at=calm_at,
     )
+    return _stopped_in_need(rng, scenario) if rng.random() < _IN_NEED_SHARE else scenario
+
+
+def _stopped_in_need(rng: random.Random, scenario: Scenario) -> Scenario:
+    """SIGTERM while the database is down for longer than a visibility timeout."""
+    calm_at = rng.uniform(1.2, 3) * VISIBILITY_SECONDS
+    trouble = rng.choice((Trouble.FAILS, Trouble.REFUSED, Trouble.STALLS))
+    return replace(
+        scenario,
+        spells=(Spell(COMMIT, trouble, 0.0, calm_at, 1.0),),
+        endings=(Ending(rng.uniform(0.1, 10), 0, End.STOPPED, 1.0),),
+        calm_at=calm_at,
+    )
+
+
+def calm(seed: int) -> Scenario:
+    """The same replicas, to which nothing happens."""
+    return replace(draw(seed), sends=(), spells=(), endings=(), calm_at=0.0)
 
 
 def _moment(rng: random.Random, calm_at: float) -> float:
@@ -121,7 +140,7 @@ def _moment(rng: random.Random, calm_at: float) -> float:
 
 
 def _body(rng: random.Random) -> str:
-    bodies = rng.choices((_VALID, _INVALID, _REFUSED), (80, 12, 8))[0]
+    bodies = rng.choices((VALID, INVALID, REFUSED), (80, 12, 8))[0]
     return rng.choice(bodies)
 
 
@@ -131,7 +150,7 @@ def _limits(rng: random.Random) -> Limits:
         max_pollers=rng.randrange(1, 5),
         max_deleters=rng.randrange(1, 4),
         writers=rng.choice((1, 1, 2, 3)),
-        max_in_flight_messages=rng.choice((10, 20, 100)),
+        max_in_flight_messages=rng.choice((10, 10, 20, 100)),
         max_in_flight_bytes=rng.choice((1000, 100_000)),
         max_batch_rows=rng.choice((1, 3, 10, 100)),
         max_batch_bytes=rng.choice((500, 100_000)),

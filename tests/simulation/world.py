@@ -80,6 +80,7 @@ class World:
         )
         self.database = service.database()
         self.database.witness = self._seen_by_database
+        self.spells = list(scenario.spells)
         self._service = service
         self._outside = contextvars.copy_context()
         self._sent: list[Sent] = []
@@ -96,15 +97,23 @@ class World:
 
     async def live(self) -> Result:
         """Let the scenario happen, then drain and stop; judge, and only then clean up."""
-        for slot in range(self.scenario.slots):
-            self.start(slot)
+        self.open()
         for at, body in self.scenario.sends:
             self.loop.call_at(at, self.send, body)
         for ending in self.scenario.endings:
             self.loop.call_at(ending.at, self._end, ending)
         await asyncio.sleep(self.scenario.calm_at)
+        return await self.drain_and_finish()
+
+    async def drain_and_finish(self) -> Result:
+        """Wait until the queue is empty, stop every replica, judge, and clean up."""
         await self.drain()
         return await self.finish()
+
+    def open(self) -> None:
+        """Start a replica in every slot."""
+        for slot in range(self.scenario.slots):
+            self.start(slot)
 
     async def drain(self) -> None:
         """Wait until nothing is on the queue nor on its way there; told if it takes too long."""
@@ -213,7 +222,7 @@ class World:
     def trouble(self, replica: str, operation: str) -> Trouble | None:
         """What befalls a call now."""
         now = self.loop.time()
-        for spell in self.scenario.spells:
+        for spell in self.spells:
             if spell.operation == operation and spell.start <= now < spell.end:
                 if self.random() >= spell.chance:
                     continue
