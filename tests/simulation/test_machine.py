@@ -83,4 +83,4 @@ def test_the_steps_convict_a_mutant() -> None:
 
 
 TestOperator = Operator.TestCase
-TestOperator.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestOperator.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
