@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from consumer.errors import QueueError
 from consumer.sqs import query
@@ -69,7 +69,7 @@ class LeanTransport:
                 "content-type": "application/x-amz-json-1.0",
                 "x-amz-target": f"AmazonSQS.{operation}",
             },
-            json.dumps(payload).encode(),
+            _json_bytes(payload),
         )
         decoded = _json_object(answer.body)
         if decoded is None or not (decoded.keys() <= _KNOWN_PARTS or "__type" in decoded):
@@ -110,6 +110,14 @@ class LeanTransport:
             now=self._now(),
         )
         return await self._client.post(path, {**headers, **signature}, body)
+
+
+def _json_bytes(payload: Payload) -> bytes:
+    try:
+        return to_json(payload)
+    except PydanticSerializationError:
+        # Lone surrogates are an error to the faster writer only.
+        return json.dumps(payload).encode("ascii")
 
 
 def _json_object(body: bytes) -> dict[str, object] | None:

@@ -34,7 +34,7 @@ def encode(operation: Operation, payload: Payload) -> bytes:
         for number, item in enumerate(value, 1):
             prefix = f"{_LIST_NAMES[operation, name]}.{number}"
             fields.extend(_flat(prefix, item))
-    return urlencode(fields).encode()
+    return urlencode(fields, errors="surrogatepass").encode()
 
 
 def _flat(prefix: str, item: str | Entry) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -60,7 +61,7 @@ class Signer:
         signed_names = ";".join(names)
         canonical_headers = "".join(f"{name}:{signed[name]}\n" for name in names)
         canonical = (
-            f"POST\n{quote(path, safe='/-_.~')}\n\n{canonical_headers}\n{signed_names}\n"
+            f"POST\n{_encoded(path)}\n\n{canonical_headers}\n{signed_names}\n"
             f"{hashlib.sha256(body).hexdigest()}"
         )
         scope = f"{date}/{self._region}/{self._service}/aws4_request"
@@ -88,3 +89,9 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key, self._key_for = key, (secret_key, date)
         return self._key
+
+
+@lru_cache(maxsize=16)
+def _encoded(path: str) -> str:
+    """Encode a path once more, as the canonical request wants it; a service has few paths."""
+    return quote(path, safe="/-_.~")

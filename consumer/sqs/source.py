@@ -123,11 +123,14 @@ def _uuid_of(message_id: str) -> str:
 def _refused(
     operation: Operation, answer: Answer, messages: Sequence[Message]
 ) -> Sequence[Refused]:
+    entries = answer.get("Failed")
+    if not entries:
+        return ()
     by_id = {str(position): message for position, message in enumerate(messages)}
     try:
         return [
             Refused(by_id[failed["Id"]], failed["Code"], handle_is_void(failed["Code"]))
-            for failed in answer.get("Failed") or ()
+            for failed in entries
         ]
     except (KeyError, TypeError):
         pass

@@ -6,6 +6,8 @@ Names of headers and error types: Smithy, "AWS JSON 1.0 protocol" and "AWS query
 import json
 from collections.abc import Mapping
 
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
 from consumer.embedded.sqs.errors import MALFORMED, SqsError
 from consumer.embedded.sqs.parameters import Json, Parameters
 
@@ -20,7 +22,7 @@ def read_parameters(body: bytes) -> Parameters:
         SqsError: the body is no JSON object.
     """
     try:
-        values = json.loads(body or b"{}")
+        values = _parsed(body or b"{}")
     except (ValueError, RecursionError):
         raise SqsError(MALFORMED, "The request is not JSON.") from None
     if not isinstance(values, dict):
@@ -28,9 +30,22 @@ def read_parameters(body: bytes) -> Parameters:
     return Parameters(values)
 
 
+def _parsed(body: bytes) -> object:
+    try:
+        return from_json(body)
+    except ValueError:
+        # Lone surrogates are an error to the faster parser only.
+        return json.loads(body)
+
+
 def result_body(result: Json) -> bytes:
     """Return the body of a successful answer; the one of an operation without a result is empty."""
-    return json.dumps({} if result is None else result, separators=(",", ":")).encode("ascii")
+    result = {} if result is None else result
+    try:
+        return to_json(result)
+    except PydanticSerializationError:
+        # Lone surrogates are an error to the faster writer only.
+        return json.dumps(result).encode("ascii")
 
 
 def error_body(error: SqsError) -> bytes:

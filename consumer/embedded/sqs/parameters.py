@@ -84,7 +84,9 @@ class Parameters:
         Raises:
             SqsError: it is something else.
         """
-        value = self.values.get(name) or {}
+        value = self.values.get(name)
+        if not value:
+            return {}
         if isinstance(value, dict):
             inner = {key: Parameters(item) for key, item in value.items() if isinstance(item, dict)}
             if len(inner) == len(value):

@@ -243,6 +243,12 @@ async def test_a_message_that_cannot_be_sent_is_an_error(way: Way) -> None:
     assert way.server.queue("events").visible == 1
 
 
+async def test_a_lone_surrogate_is_refused_and_not_a_crash(way: Way) -> None:
+    with pytest.raises(QueueError):
+        await way.send(["\ud800"])
+    assert way.server.queue("events").visible == 0
+
+
 async def test_transient_errors_may_be_tried_again(way: Way) -> None:
     for code in TRANSIENT:
         way.place("ReceiveMessage", AnswerError(code))
