@@ -42,6 +42,19 @@ def test_help_imports_nothing_that_takes_time() -> None:
         assert f"  {command} " in shown.stdout.decode()
 
 
+def test_no_core_file_is_ever_written_for_it_would_hold_keys_and_values() -> None:
+    script = (
+        "import atexit, resource, sys; sys.argv = ['consumer', '--version'];"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1];"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard));"
+        "atexit.register(lambda: print(resource.getrlimit(resource.RLIMIT_CORE)));"
+        "from consumer.cli import main; main()"
+    )
+    # S603: our own interpreter.
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)  # noqa: S603
+    assert shown.stdout.decode().endswith("(0, 0)\n")
+
+
 def leaves(command: click.Command, path: str = "") -> Iterator[str]:
     """The names of all commands, those inside of others too."""
     if not isinstance(command, click.Group):

@@ -101,7 +101,7 @@ class Proxy:
 
     def go_deaf(self) -> None:
         """Lose every packet of the connections that there are; new ones work."""
-        for link in self._links:
+        for link in self._open_links():
             link.deaf = True
             _drop_packets(link.socket())
 
@@ -111,14 +111,13 @@ class Proxy:
 
     def half_close(self) -> None:
         """Tell the clients that the server says no more, on the connections that there are."""
-        for link in self._links:
-            with suppress(OSError):
-                link.near.write_eof()
+        for link in self._open_links():
+            link.near.write_eof()
             link.deaf = True
 
     def cut(self) -> int:
         """Reset the connections that there are, and return how many."""
-        links = list(self._links)
+        links = self._open_links()
         for link in links:
             link.abort()
         return len(links)
@@ -139,7 +138,10 @@ class Proxy:
     def _sockets(self) -> list[socket.socket]:
         assert self._listener is not None
         listening = list(self._listener.sockets)
-        return [*listening, *(link.socket() for link in self._links if not link.deaf)]
+        return [*listening, *(link.socket() for link in self._open_links() if not link.deaf)]
+
+    def _open_links(self) -> list[_Link]:
+        return [link for link in self._links if not link.near.is_closing()]
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: asyncio complains of those that it made and that are cancelled.

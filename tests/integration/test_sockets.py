@@ -1,0 +1,97 @@
+"""Connections that lead nowhere any more: packets are dropped, and nobody says so."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from consumer.postgres import Server, connect
+from consumer.sqs.http import HttpClient, HttpError
+from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops them for us")
+
+# Without an end of its own each of these would wait for minutes.
+_DEADLINE_SECONDS = 45
+
+
+@dataclass
+class Http:
+    """A server behind a proxy that answers all paths but /silence."""
+
+    proxy: Proxy
+    asked: asyncio.Queue[str]
+
+    def client(self) -> HttpClient:
+        return HttpClient(f"http://127.0.0.1:{self.proxy.port}", None)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    asked: asyncio.Queue[str] = asyncio.Queue()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+                asked.put_nowait(path)
+                if path != "/silence":
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        finally:
+            writer.transport.abort()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(answer(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with Proxy(server.sockets[0].getsockname()[1], is_http_request).running() as proxy:
+        yield Http(proxy, asked)
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_request_on_a_connection_that_was_dropped_goes_over_another(http: Http) -> None:
+    client = http.client()
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        await client.post("/", {}, b"")
+        http.proxy.go_deaf()
+        assert (await client.post("/", {}, b"")).status == 200
+    assert http.proxy.accepted == 2
+    client.close()
+
+
+async def test_a_long_poll_ends_when_its_connection_is_dropped(http: Http) -> None:
+    client = http.client()
+    async with asyncio.timeout(_DEADLINE_SECONDS), asyncio.TaskGroup() as tasks:
+        poll = tasks.create_task(_failure(client.post("/silence", {}, b"")))
+        assert await http.asked.get() == "/silence"
+        http.proxy.go_deaf()
+    assert isinstance(poll.result(), HttpError)
+
+
+async def _failure(call: Awaitable[object]) -> Exception | None:
+    try:
+        await call
+    except HttpError as error:
+        return error
+    return None
+
+
+async def test_a_statement_on_a_connection_that_was_dropped_fails(database: str) -> None:
+    target = urlsplit(database)
+    assert target.port is not None
+    async with Proxy(target.port, is_sql_request).running() as proxy:
+        through = target._replace(netloc=f"{target.username}@127.0.0.1:{proxy.port}").geturl()
+        connection = await connect(Server(through))
+        await connection.execute("SELECT 1")
+        proxy.go_deaf()
+        with pytest.raises((OSError, asyncpg.PostgresConnectionError)):
+            await connection.execute("SELECT 1", timeout=_DEADLINE_SECONDS)
+        assert connection.is_closed()
