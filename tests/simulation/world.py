@@ -53,7 +53,8 @@ class Result:
     def timeline(self) -> Iterator[str]:
         """One line for each thing that happened."""
         for at, replica, what in self.log:
-            yield f"{at:10.4f} s  {replica:6}  {what}"
+            text = f"{what.step.name} {what.message_id}" if isinstance(what, Entry) else what
+            yield f"{at:10.4f} s  {replica:6}  {text}"
 
 
 def run(scenario: Scenario, service: Service = SERVICE) -> Result:
