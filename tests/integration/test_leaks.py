@@ -132,9 +132,9 @@ async def test_the_service_leaks_nothing_into_logs_metrics_or_postgresql(
 
 @pytest.mark.parametrize(
     ("level", "form"),
-    [("debug", "pretty"), ("info", "json"), ("warning", "pretty"), ("error", "json")],
+    [("debug", "pretty"), ("warning", "json")],
 )
-async def test_no_log_level_and_no_form_shows_a_value(
+async def test_no_level_and_no_form_of_logs_shows_a_value(
     here: Place, marks: Marks, level: str, form: str
 ) -> None:
     here.send(*marks.valid(), *marks.invalid())

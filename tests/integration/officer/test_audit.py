@@ -71,14 +71,18 @@ async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
     assert (verdict.fault, verdict.head.number) == (None, 2)
 
 
-@pytest.mark.parametrize("change", ALL_COLUMNS)
-async def test_a_changed_row_is_found(office: Office, change: str) -> None:
+async def test_a_changed_row_is_found_whatever_was_changed(office: Office) -> None:
     await recorded(office)
-    await tampered_with(office, f"UPDATE consumer.audit SET {change} WHERE number = 3")  # noqa: S608 - a change of ours
-    shown = await office.consumer("audit", "verify")
-    assert (shown.code, shown.out) == (1, "")
-    assert "row 3 " in shown.err
-    assert "the chain holds up to 2:" in shown.err
+    await tampered_with(office, "CREATE TABLE kept AS SELECT * FROM consumer.audit")
+    async with connected(Server(office.dsn)) as connection:
+        for change in ALL_COLUMNS:
+            await connection.execute(f"UPDATE consumer.audit SET {change} WHERE number = 3")  # noqa: S608 - a change of ours
+            verdict = await verify(connection)
+            assert "row 3 " in str(verdict.fault), change
+            assert verdict.head.number == 2
+            await connection.execute("TRUNCATE consumer.audit")
+            await connection.execute("INSERT INTO consumer.audit SELECT * FROM kept")
+        assert (await verify(connection)).fault is None
 
 
 @pytest.mark.parametrize(
