@@ -15,8 +15,8 @@ import asyncpg
 from consumer.messages import Row
 from tests.faults.catalogue.fault import CannotBeMadeError, Fault
 from tests.faults.harness.judge import Refusal
-from tests.faults.harness.pgbouncer import find_pgbouncer
 from tests.faults.harness.rig import DATABASE, QUEUE, Plan, Rig, execute
+from tests.pgbouncer import find_pgbouncer
 
 _COMMITS = 12
 _CONSTRAINT = "no_such_version"

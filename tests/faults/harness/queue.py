@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from tests.faults.harness import processes
+from tests import processes
 from tests.faults.harness.queue_server import Feed, Sample, Trouble
 from tests.history.steps import Entry, Sent
 

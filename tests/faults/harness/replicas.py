@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from tests.faults.harness import processes
+from tests import processes
 from tests.waiting import eventually
 
 _START_SECONDS = 60.0

@@ -20,7 +20,6 @@ from consumer.events import UserLogin, repeats_of, table_of
 from consumer.masking import KeyRing
 from consumer.postgres import Server, connected, migrate
 from tests.faults.harness.judge import Refusal, verdict_of, with_leaks
-from tests.faults.harness.pgbouncer import running_pgbouncer
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
 from tests.faults.harness.queue import Queue, running_queue
 from tests.faults.harness.queue_server import Feed
@@ -28,6 +27,7 @@ from tests.faults.harness.replicas import SERVICE, Replica, stop_all
 from tests.faults.harness.timeline import Seen, Span, Timeline
 from tests.history.checker import Verdict
 from tests.history.steps import Left
+from tests.pgbouncer import running_pgbouncer
 from tests.waiting import eventually
 
 QUEUE = "queue_tries"

@@ -1,9 +1,6 @@
 """Through PgBouncer's transaction mode, where a session changes its server at every commit."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -24,10 +21,9 @@ from consumer.postgres import (
     truncate_idle_slots,
 )
 from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, quarantined, row
-from tests.waiting import eventually
+from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 
-_NOBODY = 65534
-PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+PGBOUNCER = find_pgbouncer()
 
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
 
@@ -42,41 +38,14 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def pooled(database: str, folder: Path, unused_tcp_port: int) -> AsyncIterator[Server]:
+async def pooled(database: str, folder: Path) -> AsyncIterator[Server]:
     """The database behind a PgBouncer with two server connections in transaction mode."""
     target = urlsplit(database)
-    settings = folder / "pgbouncer.ini"
-    settings.write_text(
-        "[databases]\n"
-        f"* = host=127.0.0.1 port={target.port} user={target.username}\n"
-        "[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {unused_tcp_port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
-    )
-    is_root = os.geteuid() == 0
     assert PGBOUNCER is not None
-    process = subprocess.Popen(  # noqa: S603, ASYNC220 - a program of ours; returns at once
-        [PGBOUNCER, "-q", settings],
-        user=_NOBODY if is_root else None,
-        group=_NOBODY if is_root else None,
-        extra_groups=[] if is_root else None,
-    )
-    dsn = target._replace(netloc=f"{target.username}@127.0.0.1:{unused_tcp_port}").geturl()
-    server = Server(dsn, statement_cache_size=0, max_connections=6)
-    try:
-        await eventually(lambda: _answers(server))
-        yield server
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-async def _answers(server: Server) -> bool:
-    try:
-        async with connected(server) as connection:
-            return bool(await connection.fetchval("SELECT true"))
-    except DatabaseError:
-        return False
+    assert target.port is not None
+    async with running_pgbouncer(PGBOUNCER, folder, target.port, connections=2) as port:
+        dsn = target._replace(netloc=f"{target.username}@127.0.0.1:{port}").geturl()
+        yield Server(dsn, statement_cache_size=0, max_connections=6)
 
 
 async def test_more_writers_than_server_connections_write_each_message_once(

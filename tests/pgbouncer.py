@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.faults.harness import processes
+from tests import processes
 from tests.waiting import eventually
 
 _NOBODY = 65534
@@ -21,8 +21,14 @@ def find_pgbouncer() -> Path | None:
 
 
 @asynccontextmanager
-async def running_pgbouncer(program: Path, folder: Path, target: int) -> AsyncIterator[int]:
-    """Yield the port on which it listens for the server on port `target`."""
+async def running_pgbouncer(
+    program: Path, folder: Path, target: int, *, connections: int = 4
+) -> AsyncIterator[int]:
+    """Yield the port on which it listens for the server on port `target`.
+
+    It opens so many connections to the server. As root it runs as nobody, who must be able to read
+    `folder`.
+    """
     port = _free_port()
     settings = folder / "pgbouncer.ini"
     settings.write_text(
@@ -30,7 +36,7 @@ async def running_pgbouncer(program: Path, folder: Path, target: int) -> AsyncIt
         f"* = host=127.0.0.1 port={target} user=postgres\n"
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n"
+        f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
         # By default it asks a server that was down again only after 15 s.
         "server_login_retry = 1\n"
     )
