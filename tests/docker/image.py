@@ -14,13 +14,14 @@ _LOCKED_DOWN = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileg
 
 # Prints what must not be there, and how much of the code is compiled.
 _INSPECT = """
-import importlib.util, json, os, pathlib, sys
+import importlib.util, json, os, pathlib, shutil
 unwanted = ("pip", "setuptools", "flit_core", "pytest", "tests", "moto", "mypy")
 venv = pathlib.Path("/venv")
 sources = list((venv / "lib").rglob("*.py"))
 print(json.dumps({
     "uid": os.getuid(),
-    "unwanted": [name for name in unwanted if importlib.util.find_spec(name)],
+    "unwanted": [name for name in unwanted if importlib.util.find_spec(name)]
+                + [name for name in ("pip", "pip3", "gcc", "make") if shutil.which(name)],
     "tests": [str(path) for path in venv.rglob("tests")],
     "not compiled": [str(path) for path in sources
                      if not os.path.exists(importlib.util.cache_from_source(str(path)))],
@@ -107,3 +108,4 @@ def check_sigterm() -> None:
     finally:
         run("docker", "rm", "--force", container)
     check(f"exit code 143, not {code}", holds=code == "143")
+    say("SIGTERM ends a command that waits, as the container's first process")

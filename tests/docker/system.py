@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.parse
 import urllib.request
@@ -62,7 +63,7 @@ class System:
         self.folder = Path(self._temporary.name)
         shutil.copy(root / "docker-compose.yml", self.folder)
         shutil.copytree(root / "deploy", self.folder / "deploy")
-        run("python3", "deploy/prepare.py", folder=self.folder)
+        run(sys.executable, "deploy/prepare.py", folder=self.folder)
         self._variables = {
             "COMPOSE_PROJECT_NAME": _PROJECT,
             "MESSAGES": str(messages),
