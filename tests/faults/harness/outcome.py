@@ -33,12 +33,18 @@ class Outcome:
         return "; ".join((*broken, *self.result.problems))
 
     @property
-    def back_seconds(self) -> list[float]:
-        """For each fault how long after its healing the full rate was reached."""
+    def back(self) -> list[tuple[float, str]]:
+        """For each fault how long after its healing the full rate was reached, and its name."""
         if self.timeline is None:
             return []
-        found = (self.timeline.seconds_to_be_back(span) for span in self.timeline.spans)
-        return [seconds for seconds in found if seconds is not None]
+        timeline = self.timeline
+        found = [(timeline.seconds_to_be_back(span), span.name) for span in timeline.spans]
+        return [(seconds, name) for seconds, name in found if seconds is not None]
+
+    @property
+    def back_seconds(self) -> list[float]:
+        """The first halves of `back`."""
+        return [seconds for seconds, _ in self.back]
 
     @property
     def tries(self) -> list[float]:

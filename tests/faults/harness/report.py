@@ -14,6 +14,7 @@ from tests.faults.harness.timeline import Timeline
 _COLUMNS = 3
 _THROUGHPUT, _IN_FLIGHT, _FAULT = "#1f77b4", "#ff7f0e", "#d62728"
 _POINTS = 600
+_SLOWEST = 3
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -38,7 +39,8 @@ def _row(outcome: Outcome) -> str:
 
 def targets(outcomes: Sequence[Outcome]) -> list[str]:
     """How the bounds were kept over all runs, in sentences."""
-    back = [seconds for outcome in outcomes for seconds in outcome.back_seconds]
+    named = sorted(each for outcome in outcomes for each in outcome.back)
+    back = [seconds for seconds, _ in named]
     tries = [each for outcome in outcomes for each in outcome.tries]
     told = []
     if back:
@@ -47,6 +49,10 @@ def targets(outcomes: Sequence[Outcome]) -> list[str]:
             f"- Back at full rate after {len(back)} healings: median {percentile(back, 0.5):.1f} s,"
             f" p99 {p99:.1f} s ({_met(p99, BACK_SECONDS)}), longest {max(back):.1f} s."
         )
+        slowest = ", ".join(
+            f"{name} {seconds:.1f} s" for seconds, name in named[: -_SLOWEST - 1 : -1]
+        )
+        told.append(f"- The slowest: {slowest}.")
     if tries:
         told.append(
             f"- Requests a second and replica to what was down: at most {max(tries):.1f} "

@@ -95,6 +95,7 @@ class Rig:
     replicas: list[Replica] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     problems: list[str] = field(default_factory=list)
+    _is_over: bool = False
 
     @property
     def dsn(self) -> str:
@@ -194,6 +195,8 @@ class Rig:
         await self._drained()
         await self._save_metrics()
         self.problems += (f"{name} did not end well" for name in await stop_all(self.replicas))
+        self._is_over = True
+        await self._look()
 
     async def finish(self, *, data_too: bool = False) -> Result:
         """Wind down, and have it all judged.
@@ -240,22 +243,25 @@ class Rig:
                 (self.folder / f"{replica.name}.metrics").write_text(text)
 
     async def watch(self) -> None:
-        """Look at everything now and then, until cancelled."""
-        while True:
-            sample = await self.queue.sample()
-            self.timeline.seen.append(
-                Seen(
-                    at=self.now(),
-                    sent=sample.sent,
-                    deleted=sample.deleted,
-                    visible=sample.visible,
-                    in_flight=sample.in_flight,
-                    queue_tries=self.network_to_queue.tries,
-                    database_tries=self.network_to_database.tries,
-                    resident_bytes={each.name: each.resident_bytes() for each in self.replicas},
-                )
-            )
+        """Look at everything now and then, until the replicas are stopped."""
+        while not self._is_over:
+            await self._look()
             await asyncio.sleep(self.plan.look_seconds)
+
+    async def _look(self) -> None:
+        sample = await self.queue.sample()
+        self.timeline.seen.append(
+            Seen(
+                at=self.now(),
+                sent=sample.sent,
+                deleted=sample.deleted,
+                visible=sample.visible,
+                in_flight=sample.in_flight,
+                queue_tries=self.network_to_queue.tries,
+                database_tries=self.network_to_database.tries,
+                resident_bytes={each.name: each.resident_bytes() for each in self.replicas},
+            )
+        )
 
 
 @asynccontextmanager
