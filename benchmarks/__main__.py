@@ -1,5 +1,6 @@
 """`python -m benchmarks own`, `peers` or `report`; what it measures it keeps as JSON."""
 
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,4 +61,9 @@ def _today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+signal.signal(signal.SIGTERM, _end)  # as an exception it ends what was started, too
 main(prog_name="benchmarks")

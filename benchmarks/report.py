@@ -172,6 +172,9 @@ def _own(own: Own) -> Iterator[str]:
         [v.value for v in own.bodies],
     )
     yield from _ledger(own)
+    for name, printed in own.parts.items():
+        yield f"### Alone: `python -m benchmarks.{name}`"
+        yield f"```\n{printed.rstrip()}\n```"
 
 
 def _latency(own: Own) -> Iterator[str]:

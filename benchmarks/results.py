@@ -127,6 +127,8 @@ class Own:
     delay_ms: int
     ledger: Ledger
     bodies: list[Varied]
+    parts: dict[str, str]
+    """What the benchmarks of single parts have printed, by their modules' names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ TINY = own.Sizes(
     ledger_rows=1600,
     body_bytes=(),
     bodies_total_bytes=14_000_000,
+    parts=(),
 )
 
 
