@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import CONSUMER, Bench, Job, ages_of, stop_at_once
+from benchmarks.bench import CONSUMER, Bench, Job, ages_of, settle, stop_at_once
 from benchmarks.results import Idle, Latency, Ledger, Own, Start, Varied, this_machine
 
 _DELAY_MS = 20
@@ -134,6 +134,7 @@ def _idle(bench: Bench, seconds: float) -> Idle:
     _, queue_url = bench.new_queue()
     with bench.start(CONSUMER, queue_url) as process:
         bench.await_receive(process)
+        settle()
         before = process.cpu_seconds()
         bench.load.count()
         time.sleep(seconds)
