@@ -1,13 +1,14 @@
 """What travels through the consumer: a message, and what becomes of it."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import StrEnum
 
 from consumer.errors import ConsumerError
 
 LEDGER_SLOTS = 32
 _DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 ColumnValue = str | int | date | None
 
@@ -30,7 +31,7 @@ class Message:
     @property
     def sent_day(self) -> date:
         """The UTC day on which the message was sent."""
-        return datetime.fromtimestamp(self.sent_ms / 1000, UTC).date()
+        return date.fromordinal(_EPOCH + self.sent_ms // _DAY_MS)
 
     @property
     def slot(self) -> int:
