@@ -76,7 +76,7 @@ class DatabaseRefusedError(DatabaseError):
 
 
 class DataRejectedError(DatabaseError):
-    """At least one row of the statement was refused for its data (SQLSTATE class 22 or 23).
+    """At least one row of the statement was refused for its data, by a type, constraint or trigger.
 
     `column` is the column or constraint that PostgreSQL named, where it named one.
     """

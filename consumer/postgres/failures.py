@@ -8,15 +8,26 @@ import asyncpg
 
 from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
 
-Failure = asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
+Failure = (
+    asyncpg.PostgresError
+    | asyncpg.InterfaceError
+    | asyncpg.InternalClientError
+    | OSError
+    | RuntimeError
+)
 DRIVER_FAILURES: tuple[type[Failure], ...] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # also when no host is writable
 )
-FAILURES = (*DRIVER_FAILURES, OSError)  # and with it TimeoutError, name resolution and TLS
+FAILURES = (
+    *DRIVER_FAILURES,
+    OSError,  # and with it TimeoutError, name resolution and TLS
+    RuntimeError,  # uvloop's, for a write to a transport that the peer has just closed
+)
 
-_DATA = ("22", "23")
+# 44 is a view's WITH CHECK OPTION, P0001 what a trigger of the table's owner raises.
+_DATA = ("22", "23", "44", "P0001")
 _REFUSED = ("28", "3D", "3F", "42")
 _LINK_LOST = ("08", "25006", "57P")
 
@@ -39,8 +50,9 @@ _ADVICE = {
 def translate(failure: Failure) -> DatabaseError:
     """Our error for a driver's error, without its text: that may quote the data.
 
-    Classes 22 and 23 are the data's fault, 28, 3D, 3F and 42 need someone to act (PostgreSQL
-    documentation, appendix A); whatever else there is, known or unknown, may pass by itself.
+    Classes 22, 23 and 44 and what a trigger raises are the data's fault; 28, 3D, 3F and 42 need
+    someone to act (PostgreSQL documentation, appendix A); whatever else there is, known or unknown,
+    may pass by itself.
     """
     if isinstance(failure, ssl.SSLCertVerificationError):
         return DatabaseRefusedError(type(failure).__name__, "check sslmode and sslrootcert")

@@ -34,9 +34,15 @@ quarantined AS (
         slot, message_id, to_timestamp(sent_ms / 1000.0), $10::text, reason, field_name, kid,
         sealed_body
     FROM refused JOIN fresh USING (slot, message_id)
+    -- Of use only where the ledger was lost: an error would hold up all that comes behind.
     ON CONFLICT DO NOTHING
     RETURNING reason
 )
 SELECT
     (SELECT count(*) FROM written) AS rows,
-    (SELECT array_agg(reason) FROM quarantined) AS reasons
+    (SELECT array_agg(reason) FROM quarantined) AS reasons,
+    -- With `off` a COMMIT is acknowledged that a crash may still undo, and the messages are deleted
+    -- by then. This holds for the transaction alone.
+    CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN set_config('synchronous_commit', 'on', true)
+    END AS made_durable

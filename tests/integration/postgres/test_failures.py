@@ -85,6 +85,26 @@ async def test_a_number_too_large_for_its_column_is_refused_data(
     assert str(version) not in reachable(caught.value)
 
 
+async def test_what_a_trigger_of_the_tables_owner_refuses_is_refused_data(
+    sink: PostgresSink, admin: asyncpg.Connection
+) -> None:
+    await admin.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'not %', NEW.masked_ip;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON user_logins
+        FOR EACH ROW WHEN (NEW.locale = 'XX') EXECUTE FUNCTION refuse();
+        """
+    )
+    with pytest.raises(DataRejectedError) as caught:
+        await sink.write([row(), row(locale="XX", masked_ip=SECRET)])
+    assert (caught.value.sqlstate, caught.value.column) == ("P0001", None)
+    assert SECRET not in reachable(caught.value)
+    assert await sink.write([row()]) == Written(1, {}, 0)
+
+
 async def test_refused_data_keeps_the_connection(
     sink: PostgresSink, admin: asyncpg.Connection
 ) -> None:

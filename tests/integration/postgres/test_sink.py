@@ -106,6 +106,39 @@ async def test_a_quarantined_message_written_again_is_a_duplicate(
     assert await count(reader, "consumer.quarantine") == 1
 
 
+async def test_what_is_in_quarantine_stays_once_though_the_ledger_was_lost(
+    sink: PostgresSink, reader: asyncpg.Connection
+) -> None:
+    refused, other = quarantined(), row()
+    await sink.write([refused])
+    await reader.execute("TRUNCATE consumer.ledger")
+    assert await sink.write([refused, other]) == Written(1, {}, 1)
+    assert await count(reader, "consumer.quarantine") == 1
+
+
+@pytest.mark.parametrize(("configured", "at_commit"), [("off", "on"), ("local", "local")])
+async def test_a_commit_survives_a_crash_whatever_the_database_is_set_to(
+    sink: PostgresSink, reader: asyncpg.Connection, configured: str, at_commit: str
+) -> None:
+    await reader.execute(
+        f"""
+        DO $$ BEGIN EXECUTE format(
+            'ALTER DATABASE %I SET synchronous_commit = {configured}', current_database()
+        ); END $$;
+        CREATE TABLE seen (synchronous_commit text);
+        CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO public.seen SELECT current_setting('synchronous_commit');
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER look AFTER INSERT ON user_logins
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look();
+        """
+    )
+    await sink.write([row()])
+    assert await reader.fetchval("SELECT synchronous_commit FROM seen") == at_commit
+
+
 async def test_an_empty_batch_is_nothing(sink: PostgresSink) -> None:
     assert await sink.write([]) == Written(0, {}, 0)
 
