@@ -56,7 +56,8 @@ class LeanTransport:
             failure = error_of(operation, "CertificateNotTrusted")
         except HttpError:
             failure = QueueError(operation, "HttpError")
-        except (OSError, TimeoutError) as error:
+        # RuntimeError: uvloop's, for a write to a transport that the peer has just closed.
+        except (OSError, TimeoutError, RuntimeError) as error:
             failure = QueueError(operation, type(error).__name__)
         raise failure
 
