@@ -77,7 +77,7 @@ class InFlight:
         return list(self._held.values())
 
     def release(self, message: Message) -> bool:
-        """Let go of a message that was deleted with this handle; False if it has come again."""
+        """Let go of a message, unless it has come again with another handle: then False."""
         held = self._held.get(message.message_id)
         if held is not None and held.receipt_handle != message.receipt_handle:
             return False

@@ -318,15 +318,14 @@ class Pipeline:
 
     async def _delete_batch(self, batch: Sequence[Message]) -> bool:
         answer = await answer_of(self._deletes.operation, self._source.delete(batch), batch)
-        # A message that came again while its delete was under way needs one with the new handle.
-        again = [message for message in answer.done if not self._in_flight.release(message)]
-        self._deletable.extend((*answer.left, *self._in_flight.newest(again)))
-        for message in answer.void:
-            self._in_flight.forget(message)
-        if len(answer.done) > len(again):
-            self._emit(hooks.Deleted(len(answer.done) - len(again)))
-        if answer.void:
-            self._emit(hooks.Lapsed(len(answer.void)))
+        deleted = sum(self._in_flight.release(message) for message in answer.done)
+        lapsed = sum(self._in_flight.release(message) for message in answer.void)
+        # Still held is what was refused, and what came again meanwhile and has a new handle.
+        self._deletable.extend(self._in_flight.newest(batch))
+        if deleted:
+            self._emit(hooks.Deleted(deleted))
+        if lapsed:
+            self._emit(hooks.Lapsed(lapsed))
         self._released.set()
         if answer.error is None:
             self._deletes.worked()

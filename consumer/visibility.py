@@ -1,7 +1,7 @@
 """Keeps messages hidden from other consumers while they are held, or shows them again."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from consumer import hooks
 from consumer.calls import Tries, answer_of, in_tens
@@ -12,6 +12,8 @@ from consumer.ports import Source
 
 # Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
 _OPEN_CALLS = 4
+# Before a stop ends all the same: enough for a throttled call, and few for a queue that is down.
+_GIVE_BACK_TRIES = 3
 
 
 class Visibility:
@@ -42,20 +44,38 @@ class Visibility:
             due_at = self._in_flight.next_extension()
             wait = idle_seconds if due_at is None else max(0.0, due_at - self._clock())
             await asyncio.sleep(wait)
-            batches = in_tens(self._in_flight.due(self._clock() + slack_seconds))
-            open_calls = 1 if self._tries.failing else _OPEN_CALLS
-            async with asyncio.TaskGroup() as calls:
-                extending = [calls.create_task(self._extend(batches)) for _ in range(open_calls)]
-            error = next((e for e in (task.result() for task in extending) if e), None)
+            due = self._in_flight.due(self._clock() + slack_seconds)
+            error = await self._in_tens(self._extend, due)
             if error is not None:
                 await asyncio.sleep(self._tries.failed(error))
 
     async def give_back(self) -> int:
-        """Show to other consumers at once what is still held; return how many messages."""
-        batches = in_tens(self._in_flight.everything())
-        async with asyncio.TaskGroup() as calls:
-            showing = [calls.create_task(self._show(batches)) for _ in range(_OPEN_CALLS)]
-        return sum(task.result() for task in showing)
+        """Show to other consumers at once what is still held; return how many messages go there.
+
+        What a queue that is down does not take is tried a few times, and then shows by itself when
+        its visibility timeout is over.
+        """
+        held = len(self._in_flight)
+        for tries_left in reversed(range(_GIVE_BACK_TRIES)):
+            error = await self._in_tens(self._show, self._in_flight.everything())
+            if error is None:
+                break
+            pause_seconds = self._tries.failed(error)
+            if tries_left:
+                await asyncio.sleep(pause_seconds)
+        return held - len(self._in_flight)
+
+    async def _in_tens(
+        self,
+        call: Callable[[Iterator[Sequence[Message]]], Coroutine[object, object, QueueError | None]],
+        messages: Sequence[Message],
+    ) -> QueueError | None:
+        """Make calls for all messages, some at a time; return an error that ended it early."""
+        batches = in_tens(messages)
+        open_calls = 1 if self._tries.failing else _OPEN_CALLS
+        async with asyncio.TaskGroup() as tasks:
+            calls = [tasks.create_task(call(batches)) for _ in range(open_calls)]
+        return next((error for each in calls if (error := each.result())), None)
 
     async def _extend(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
         """Extend batch after batch; return the error that ended it early."""
@@ -75,13 +95,15 @@ class Visibility:
             self._tries.worked()
         return None
 
-    async def _show(self, batches: Iterator[Sequence[Message]]) -> int:
-        shown = 0
+    async def _show(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
+        """Show batch after batch, and let go of it; return the error that ended it early."""
         for batch in batches:
             answer = await answer_of(self._tries.operation, self._source.extend(batch, 0), batch)
-            shown += len(answer.done)
+            for message in (*answer.done, *answer.void):  # what is void is visible already
+                self._in_flight.forget(message)
             if answer.done:
                 self._emit(hooks.GivenBack(len(answer.done)))
             if answer.error is not None:
-                self._tries.failed(answer.error)
-        return shown
+                return answer.error
+            self._tries.worked()
+        return None

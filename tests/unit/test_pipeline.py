@@ -313,6 +313,23 @@ def test_a_void_handle_is_let_go_and_the_message_is_deleted_when_it_comes_again(
     run_virtually(scenario())
 
 
+def test_a_void_handle_is_no_loss_where_the_message_came_again_meanwhile() -> None:
+    async def scenario() -> None:
+        w = world()
+        (message_id,) = w.queue.send("a")
+        w.queue.failing_entries[message_id] = ["ReceiptHandleIsInvalid"]
+        w.queue.slow["DeleteMessageBatch"] = 1.0
+        async with w.running():
+            await until(lambda: w.queue.count("DeleteMessageBatch"))
+            w.queue.show_again(message_id)
+            await until(lambda: not w.queue.remaining)
+            assert asyncio.get_running_loop().time() < 5.0  # not after the visibility timeout
+        assert w.counted(hooks.Lapsed) == 0
+        assert w.counted(hooks.Deleted) == 1
+
+    run_virtually(scenario())
+
+
 def test_a_handle_that_lapsed_is_not_extended_for_ever() -> None:
     async def scenario() -> None:
         w = world()

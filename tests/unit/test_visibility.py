@@ -137,9 +137,38 @@ def test_giving_back_shows_all_that_is_held_and_counts_what_was_shown() -> None:
         w = World()
         messages = await w.receive(25)
         w.queue.failing_entries[messages[3].message_id] = ["InternalError"]
-        assert await w.visibility.give_back() == 24
-        assert w.queue.hidden == 1
-        assert sum(e.count for e in w.events if isinstance(e, hooks.GivenBack)) == 24
+        assert await w.visibility.give_back() == 25
+        assert w.queue.hidden == 0
+        assert sum(e.count for e in w.events if isinstance(e, hooks.GivenBack)) == 25
         assert [e.code for e in w.events if isinstance(e, hooks.QueueFailed)] == ["InternalError"]
+
+    run_virtually(scenario())
+
+
+def test_giving_back_to_a_queue_that_is_down_makes_few_calls_and_ends() -> None:
+    async def scenario() -> None:
+        w = World()
+        await w.receive(500)
+        w.queue.fault = unavailable
+        assert await w.visibility.give_back() == 0
+        assert len(w.extensions()) == 4 + 1 + 1
+        assert len(w.in_flight) == w.queue.hidden == 500
+
+    run_virtually(scenario())
+
+
+def test_giving_back_goes_on_after_a_call_that_failed() -> None:
+    async def scenario() -> None:
+        w = World()
+        await w.receive(500)
+        failures = iter((True,))
+
+        def throttled(operation: str) -> None:
+            if next(failures, False):
+                unavailable(operation)
+
+        w.queue.fault = throttled
+        assert await w.visibility.give_back() == 500
+        assert w.queue.hidden == len(w.in_flight) == 0
 
     run_virtually(scenario())
