@@ -296,14 +296,20 @@ class _Service:
             await asyncio.sleep(self._settings.postgres.upkeep_interval_seconds)
 
     def _stop_when_empty(self, stop: asyncio.Event) -> Listener:
-        empty = 0
+        """Count empty receives; one that was open beside another asked no later than that one."""
+        clock = asyncio.get_running_loop().time
+        empty, counted_at = 0, 0.0
 
         def listen(event: hooks.Event) -> None:
-            nonlocal empty
-            if self._until_empty and isinstance(event, hooks.Received):
-                empty = 0 if event.count or self._in_flight() else empty + 1
-                if empty == _EMPTY_RECEIVES:
-                    stop.set()
+            nonlocal empty, counted_at
+            if not self._until_empty or not isinstance(event, hooks.Received):
+                return
+            if event.count or self._in_flight():
+                empty = 0
+            elif clock() - event.seconds >= counted_at:
+                empty, counted_at = empty + 1, clock()
+            if empty == _EMPTY_RECEIVES:
+                stop.set()
 
         return listen
 

@@ -79,8 +79,26 @@ def test_a_drain_ends_after_two_empty_receives_in_a_row(counts: list[int], *, st
         stop = asyncio.Event()
         listen = service(until_empty=True)[0]._stop_when_empty(stop)
         for count in counts:
+            await asyncio.sleep(1.0)
             listen(received(count))
         assert stop.is_set() is stops
+
+    run_virtually(scenario())
+
+
+def test_empty_receives_that_were_open_at_the_same_time_count_as_one() -> None:
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        listen = service(until_empty=True)[0]._stop_when_empty(stop)
+        await asyncio.sleep(1.0)
+        for _ in range(16):
+            listen(received(0))
+        await asyncio.sleep(0.9)
+        listen(received(0))
+        assert not stop.is_set()
+        await asyncio.sleep(0.1)
+        listen(received(0))
+        assert stop.is_set()
 
     run_virtually(scenario())
 
@@ -96,6 +114,7 @@ def test_a_drain_does_not_end_while_something_is_in_flight() -> None:
         stop = asyncio.Event()
         listen = drain._stop_when_empty(stop)
         for _ in range(5):
+            await asyncio.sleep(1.0)
             listen(received(0))
         assert not stop.is_set()
         run.cancel()
@@ -109,6 +128,7 @@ def test_a_run_does_not_end_on_an_empty_queue() -> None:
         stop = asyncio.Event()
         listen = service()[0]._stop_when_empty(stop)
         for _ in range(5):
+            await asyncio.sleep(1.0)
             listen(received(0))
         assert not stop.is_set()
 
