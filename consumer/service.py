@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from consumer import hooks
 from consumer.backoff import Backoff
-from consumer.config import Settings, require_dsn, require_key_ring, require_queue_url
+from consumer.config import Settings
+from consumer.endpoints import key_source_of, queue_address_of, server_of
 from consumer.errors import (
     ConsumerError,
     DatabaseError,
@@ -23,16 +23,7 @@ from consumer.errors import (
 from consumer.events import load_model, table_of
 from consumer.health import Health, serve_http
 from consumer.hooks import Listener
-from consumer.keysource import (
-    Aws,
-    Given,
-    KeySource,
-    KmsFile,
-    RingFile,
-    SecretsManager,
-    load_key_ring,
-    warnings_of,
-)
+from consumer.keysource import KeySource, load_key_ring, warnings_of
 from consumer.logs import Logger, log_events
 from consumer.masking import KeyRing
 from consumer.metrics import Metrics
@@ -47,8 +38,9 @@ from consumer.postgres import (
 )
 from consumer.reload import guarded_key_ring, reload_key_ring
 from consumer.signals import on_hangup, on_termination
+from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
-from consumer.sqs.client import QueueAddress, open_transport, region_in
+from consumer.sqs.client import open_transport
 from consumer.sqs.facts import QueueFacts, queue_facts
 from consumer.sqs.source import SqsSource
 from consumer.tables import ColumnKinds, Table
@@ -326,48 +318,6 @@ async def _prepare(server: Server, table: Table, ring: KeyRing) -> ColumnKinds:
         kinds = await inspect_table(connection, table)
         await guard_keys(connection, ring.checks())
     return kinds
-
-
-def server_of(settings: Settings) -> Server:
-    """Where the database is; raises SettingsError if that is not set."""
-    postgres = settings.postgres
-    return Server(
-        dsn=require_dsn(settings).get_secret_value(),
-        connect_timeout_seconds=postgres.connect_timeout_seconds,
-        statement_timeout_seconds=postgres.statement_timeout_seconds,
-        max_connections=settings.flow.writers,
-        max_connection_age_seconds=postgres.max_connection_age_seconds,
-        statement_cache_size=postgres.statement_cache_size,
-    )
-
-
-def key_source_of(settings: Settings) -> KeySource:
-    """Where the key ring is; raises SettingsError if that is not set."""
-    masking = require_key_ring(settings)
-    if masking.keyring is not None:
-        return Given(masking.keyring.get_secret_value())
-    if masking.keyring_file is not None:
-        return RingFile(masking.keyring_file)
-    region = settings.sqs.region or region_in(settings.sqs.queue_url or "")
-    aws = Aws(region, masking.keyring_timeout_seconds)
-    kind, _, name = (masking.keyring_source or "").partition(":")
-    if kind == "kms":
-        return KmsFile(Path(name), masking.kms_encryption_context or {}, aws)
-    return SecretsManager(name, aws)
-
-
-def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:
-    """Where the queue is; raises SettingsError if that is not set."""
-    sqs = settings.sqs
-    return QueueAddress(
-        queue_url=require_queue_url(settings),
-        endpoint_url=sqs.endpoint_url,
-        region=sqs.region,
-        transport=sqs.transport,
-        protocol=sqs.protocol,
-        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + 10,
-        longest_call_seconds=wait_seconds + sqs.call_timeout_seconds,
-    )
 
 
 def _limits(settings: Settings, facts: QueueFacts) -> Limits:

@@ -6,9 +6,9 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import server_of
 from consumer.postgres import connected
 from consumer.postgres.audit import AuditError, AuditHead, AuditVerdict, verify as follow
-from consumer.service import server_of
 
 
 class _Head(click.ParamType[AuditHead]):

@@ -9,6 +9,7 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import key_source_of, queue_address_of, server_of
 from consumer.errors import (
     ConsumerError,
     DatabaseError,
@@ -20,7 +21,6 @@ from consumer.errors import (
 from consumer.events import load_model, table_of
 from consumer.keysource import load_key_ring, warnings_of
 from consumer.postgres import check_keys, connected, inspect
-from consumer.service import key_source_of, queue_address_of, server_of
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 

@@ -12,10 +12,11 @@ from consumer import hooks
 from consumer.commands import run_async
 from consumer.commands.status import StatusLine, bar
 from consumer.config import Settings, load_settings
+from consumer.endpoints import queue_address_of
 from consumer.errors import QueueError
 from consumer.hooks import Listener
 from consumer.logs import make_logger, stdlib_logs_to
-from consumer.service import Totals, queue_address_of, serve
+from consumer.service import Totals, serve
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 

@@ -13,6 +13,7 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import key_source_of, server_of
 from consumer.erasure import PersonHash, PersonSearch, person_column
 from consumer.errors import TokenError
 from consumer.events import Event, load_model
@@ -23,7 +24,6 @@ from consumer.postgres.audit import Action, AuditEntry, record
 from consumer.postgres.erasure import Erased, delete_rows, erased, now, persons, remember
 from consumer.postgres.failures import translated
 from consumer.postgres.quarantine import every_sealed_entry, remove
-from consumer.service import key_source_of, server_of
 
 _HEADER = ("column", "kid", "person_hash", "erased_at")
 _PERSONS_AT_A_TIME = 1000

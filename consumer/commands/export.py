@@ -8,9 +8,9 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import server_of
 from consumer.events import load_model, table_of
 from consumer.postgres import connected, copy_out, table_kinds
-from consumer.service import server_of
 
 
 @click.command()

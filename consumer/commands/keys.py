@@ -9,6 +9,7 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import key_source_of, server_of
 from consumer.errors import DatabaseError, KeyRingError
 from consumer.events import load_model, masked_columns
 from consumer.keysource import (
@@ -25,7 +26,6 @@ from consumer.keysource import (
 )
 from consumer.masking import KeyRing
 from consumer.postgres import check_keys, connected, first_seen, tokens_left
-from consumer.service import key_source_of, server_of
 
 _Edit = Callable[[KeyRing], Awaitable[KeyRing]]
 

@@ -8,10 +8,10 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import load_settings
+from consumer.endpoints import key_source_of
 from consumer.events import load_model
 from consumer.keysource import load_key_ring
 from consumer.messages import ValueRefusedError
-from consumer.service import key_source_of
 from consumer.transform import Search
 
 

@@ -6,6 +6,7 @@ import click
 
 from consumer.commands import run_async
 from consumer.config import Settings, load_settings
+from consumer.endpoints import server_of
 from consumer.events import load_model, masked_columns, repeats_of, table_of
 from consumer.postgres import (
     add_column,
@@ -13,7 +14,6 @@ from consumer.postgres import (
     grant_roles,
     migrate as bring_up_to_date,
 )
-from consumer.service import server_of
 
 
 @click.command()

@@ -12,6 +12,7 @@ import click
 from consumer.commands import run_async
 from consumer.commands.replay import Replay, Replayed, opened_on_record, reason_text
 from consumer.config import Settings, load_settings
+from consumer.endpoints import key_source_of, server_of
 from consumer.events import Event, load_model
 from consumer.keysource import load_key_ring
 from consumer.logs import escaped
@@ -19,7 +20,6 @@ from consumer.masking import KeyRing
 from consumer.messages import Reason
 from consumer.postgres import connected
 from consumer.postgres.quarantine import Entry, Group, Selection, entries, groups
-from consumer.service import key_source_of, server_of
 
 _HEADER = ("event", "reason", "field", "messages", "first day", "last day")
 _MAX_BODY_BYTES = 1024 * 1024

@@ -13,13 +13,13 @@ import click
 from consumer.commands import run_async
 from consumer.commands.tokens import Csv, CsvFile, Item, Lines, Output, Table, answered, listed
 from consumer.config import load_settings
+from consumer.endpoints import key_source_of, server_of
 from consumer.errors import NotATokenError, TokenError
 from consumer.events import load_model, masked_columns
 from consumer.keysource import load_key_ring
 from consumer.masking import kid_of
 from consumer.postgres import Server, answer_of, connected
 from consumer.postgres.audit import Action, AuditEntry, AuditHead, digest_of, record
-from consumer.service import key_source_of, server_of
 from consumer.transform import Recovered, Recovery
 
 _BATCH_ITEMS = 1000

@@ -11,6 +11,7 @@ import click
 from consumer.commands import run_async
 from consumer.commands.status import StatusLine, bar
 from consumer.config import Settings, load_settings
+from consumer.endpoints import key_source_of, server_of
 from consumer.events import load_model, masks_of, table_of
 from consumer.keysource import load_key_ring
 from consumer.masking import BodySeal, KeyRing
@@ -25,7 +26,6 @@ from consumer.postgres import (
     remask_ahead,
 )
 from consumer.postgres.audit import Action, AuditEntry, record
-from consumer.service import key_source_of, server_of
 
 
 @click.command()

@@ -14,7 +14,7 @@ import click
 from consumer.commands import run_async
 from consumer.commands.status import StatusLine
 from consumer.config import Settings, load_settings
-from consumer.service import queue_address_of
+from consumer.endpoints import queue_address_of
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import FifoOrder, batches, send_batch
 

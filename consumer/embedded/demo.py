@@ -25,11 +25,12 @@ from consumer.config import HttpSettings, MaskingSettings, PostgresSettings, Set
 from consumer.embedded.feed import feed
 from consumer.embedded.postgres import PostgresServer, find_bindir
 from consumer.embedded.sqs import SqsServer
+from consumer.endpoints import queue_address_of, server_of
 from consumer.events import UserLogin, table_of
 from consumer.logs import make_logger
 from consumer.masking import KeyRing
 from consumer.postgres import connected, migrate
-from consumer.service import Totals, queue_address_of, serve, server_of
+from consumer.service import Totals, serve
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import batches, send_batch
 from consumer.transform import recover

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 
 from consumer.errors import ConsumerError, KeyRingError, KeySourceError
+from consumer.keysource.places import Aws
 
 _TRANSIENT = (
     BotoConnectionError,
@@ -45,17 +46,6 @@ _ADVICE = {
 }
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Aws:
-    """The region, None for that of the environment or profile, and the time that a call may take.
-
-    A call counts with its own two tries more, and with what its credentials take.
-    """
-
-    region: str | None = None
-    timeout_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

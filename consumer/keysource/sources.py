@@ -1,50 +1,17 @@
-"""The places that a key ring is read from."""
+"""Reads a key ring from where it is, and says what is to be written there.
+
+The calls to AWS are imported where a ring needs them: they take longer to import than most commands
+take.
+"""
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumer.errors import KeyRingError
-from consumer.keysource import aws
-from consumer.keysource.aws import Aws
 from consumer.keysource.files import is_open_to_others, read_text
+from consumer.keysource.places import Given, KeyFile, KeySource, KmsFile, RingFile, SecretsManager
 from consumer.masking import KeyRing
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The ring's JSON itself, as the settings had it at the start."""
-
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RingFile:
-    """A file with the ring's JSON, such as a secret of Docker's or Kubernetes's."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class KmsFile:
-    """A file with the ring as KMS wrapped it, in base64; the context is authenticated by KMS."""
-
-    path: Path
-    context: Mapping[str, str]
-    aws: Aws
-
-
-@dataclass(frozen=True, slots=True)
-class SecretsManager:
-    """A secret of AWS Secrets Manager, by its name or ARN."""
-
-    name: str
-    aws: Aws
-
-
-KeySource = Given | RingFile | KmsFile | SecretsManager
-KeyFile = RingFile | KmsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +40,12 @@ async def read_ring(source: KeySource) -> ReadRing:
         case RingFile():
             return ReadRing(read_text(source.path))
         case SecretsManager():
+            from consumer.keysource import aws  # noqa: PLC0415 - see above
+
             return ReadRing(_text(await aws.secret_value(source.aws, source.name)))
         case KmsFile():
+            from consumer.keysource import aws  # noqa: PLC0415 - see above
+
             wrapped = _wrapped(source.path, read_text(source.path))
             unwrapped = await aws.unwrap(source.aws, wrapped, source.context)
             return ReadRing(_text(unwrapped.plaintext), unwrapped.kms_key)
@@ -89,6 +60,8 @@ async def content_of(source: KeyFile, ring: KeyRing, kms_key: str | None) -> byt
     text = ring.to_json().encode() + b"\n"
     if isinstance(source, RingFile):
         return text
+    from consumer.keysource import aws  # noqa: PLC0415 - see above
+
     assert kms_key is not None
     wrapped = await aws.wrap(source.aws, kms_key, text, source.context)
     return base64.b64encode(wrapped) + b"\n"

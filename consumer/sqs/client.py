@@ -1,13 +1,11 @@
 """Opens a transport: what aiobotocore is kept for is here, sessions, credentials and regions."""
 
 import asyncio
-import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,32 +14,14 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
 from consumer.errors import SettingsError
+from consumer.sqs.address import QueueAddress, region_in
 from consumer.sqs.answers import Answer, Operation, Payload, Transport, error_of
 from consumer.sqs.http import HttpClient
 from consumer.sqs.lean import LeanTransport
 from consumer.sqs.signing import Credentials, Signer
 
-_REGION_IN_URL = re.compile(r"^https?://(?:sqs\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.)amazonaws\.")
 _ANY_REGION = "us-east-1"
 _CONNECT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueAddress:
-    """Where the queue is and how to speak to it.
-
-    `endpoint_url` None is the queue URL's own server, `region` None the one that the queue URL, the
-    environment or the profile names. `max_open_calls` is how many calls are ever open at once: if
-    a delete had to wait for the connection of a long poll, polls could stop the deleting.
-    """
-
-    queue_url: str
-    endpoint_url: str | None = None
-    region: str | None = None
-    transport: Literal["lean", "aiobotocore"] = "lean"
-    protocol: Literal["auto", "json", "query"] = "auto"
-    max_open_calls: int = 50
-    longest_call_seconds: float = 30.0
 
 
 @asynccontextmanager
@@ -126,12 +106,6 @@ class PlainTransport:
             failure = error_of(operation, type(error).__name__)
         # Raised here, it does not hold the driver's error, which quotes the request.
         raise failure
-
-
-def region_in(queue_url: str) -> str | None:
-    """The region that the URL of a queue of AWS's own names."""
-    match = _REGION_IN_URL.match(queue_url)
-    return match and (match[1] or match[2])
 
 
 def _region(address: QueueAddress, session: AioSession) -> str:

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from consumer.embedded.sqs import SqsServer
 from consumer.ports import Source
+from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
-from consumer.sqs.client import QueueAddress, open_transport
+from consumer.sqs.client import open_transport
 from consumer.sqs.sending import send_batch
 from consumer.sqs.source import SqsSource
 from tests.fakes.queue import MemoryQueue

@@ -9,7 +9,8 @@ from consumer.commands import run_async
 from consumer.config import HttpSettings
 from consumer.embedded.sqs import SqsServer
 from consumer.health import Health, serve_http
-from consumer.sqs.client import QueueAddress, open_transport
+from consumer.sqs.address import QueueAddress
+from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 
 

@@ -42,6 +42,26 @@ def test_help_imports_nothing_that_takes_time() -> None:
         assert f"  {command} " in shown.stdout.decode()
 
 
+def test_what_needs_no_queue_does_not_import_what_calls_it() -> None:
+    commands = [
+        "audit",
+        "erase",
+        "export",
+        "keys",
+        "mask",
+        "migrate",
+        "quarantine",
+        "recover",
+        "remask",
+    ]
+    imports = ", ".join(f"consumer.commands.{command}" for command in commands)
+    script = f"import sys, {imports}; print(*sys.modules)"
+    # S603: our own interpreter.
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)  # noqa: S603
+    slow = {"aiobotocore", "aiohttp", "botocore", "prometheus_client"}
+    assert set(shown.stdout.decode().split()) & slow == set()
+
+
 def test_no_core_file_is_ever_written_for_it_would_hold_keys_and_values() -> None:
     script = (
         "import atexit, resource, sys; sys.argv = ['consumer', '--version'];"

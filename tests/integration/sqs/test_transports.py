@@ -21,8 +21,9 @@ from consumer.embedded.sqs import (
 )
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
+from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
-from consumer.sqs.client import QueueAddress, open_transport
+from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 from consumer.sqs.sending import FifoOrder, send_batch
 from consumer.sqs.source import SqsSource

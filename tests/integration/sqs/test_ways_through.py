@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from consumer.embedded.sqs import SqsServer
 from consumer.errors import QueueError, QueueRefusedError, SettingsError
-from consumer.sqs.client import QueueAddress, _credentials_of, open_transport
+from consumer.sqs.address import QueueAddress
+from consumer.sqs.client import _credentials_of, open_transport
 from consumer.sqs.facts import queue_facts
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
