@@ -1,6 +1,7 @@
-"""AWS's Secrets Manager and KMS, as moto serves them over HTTP."""
+"""AWS as moto serves it over HTTP, and its Secrets Manager and KMS."""
 
 import base64
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ REGION = "eu-central-1"
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Its URL, on a port of its own."""
-    server = ThreadedMotoServer(port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     try:

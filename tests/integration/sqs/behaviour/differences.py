@@ -50,3 +50,6 @@ DIFFERENCES: Mapping[str, Mapping[str, str]] = {
         "test_what_is_sent_again_within_five_minutes_is_dropped": "answers with a new MessageId",
     },
 }
+
+# What goes wrong there by chance, so that the test may hold.
+BY_CHANCE = frozenset({("moto", "test_a_message_tells_its_group_its_id_and_its_number")})

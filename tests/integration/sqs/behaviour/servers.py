@@ -6,21 +6,20 @@ protocol to it.
 """
 
 import asyncio
-import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
-from moto.server import ThreadedMotoServer
 from types_aiobotocore_sqs import SQSClient
 from types_aiobotocore_sqs.literals import QueueAttributeNameType
 from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
 from consumer.embedded.sqs import SqsServer
+from tests.aws import moto_server
 from tests.integration.sqs.plain_client import Protocol, plain_client
 
 ENDPOINT_VARIABLE = "SQS_TEST_ENDPOINT_URL"
@@ -35,11 +34,12 @@ def server_names() -> list[str]:
 
 @dataclass
 class Sqs:
-    """A server with a plain client to it; queues made here are deleted in the end."""
+    """A server with a plain client to it; `now` is the server's clock, in seconds."""
 
     name: str
     client: SQSClient
     pass_time: Callable[[float], Awaitable[None]]
+    now: Callable[[], float]
     made: list[str] = field(default_factory=list)
 
     async def queue(self, suffix: str = "", **attributes: str) -> str:
@@ -56,6 +56,11 @@ class Sqs:
 
     async def fifo_queue(self, **attributes: str) -> str:
         return await self.queue(".fifo", FifoQueue="true", **attributes)
+
+    async def delete_queues(self) -> None:
+        """Delete the queues made here."""
+        while self.made:
+            await self.client.delete_queue(QueueUrl=self.made.pop())
 
     async def arn(self, queue_url: str) -> str:
         return (await self.attributes(queue_url, "QueueArn"))["QueueArn"]
@@ -115,9 +120,29 @@ class Sqs:
 
 
 @asynccontextmanager
-async def embedded(protocol: Protocol) -> AsyncIterator[Sqs]:
+async def opened(name: str) -> AsyncIterator[Sqs]:
+    """Open the server of a parameter value."""
+    if name == "moto":
+        with moto_server() as url:
+            async with _in_real_time(name, url, "json", signed_by_anyone=True) as sqs:
+                yield sqs
+    elif name == "endpoint":
+        protocol: Protocol = "query" if os.environ.get("SQS_TEST_PROTOCOL") == "query" else "json"
+        url = os.environ[ENDPOINT_VARIABLE]
+        async with _in_real_time(name, url, protocol, signed_by_anyone=False) as sqs:
+            yield sqs
+    else:
+        async with _embedded("json" if name == "embedded-json" else "query") as sqs:
+            yield sqs
+
+
+@asynccontextmanager
+async def _embedded(protocol: Protocol) -> AsyncIterator[Sqs]:
     """An embedded server whose clock is moved by hand."""
     moved_seconds = 0.0
+
+    def now() -> float:
+        return time.time() + moved_seconds
 
     async def pass_time(seconds: float) -> None:
         nonlocal moved_seconds
@@ -125,14 +150,14 @@ async def embedded(protocol: Protocol) -> AsyncIterator[Sqs]:
         server.wake()
 
     async with (
-        SqsServer(clock=lambda: time.time() + moved_seconds, protocols=(protocol,)) as server,
+        SqsServer(clock=now, protocols=(protocol,)) as server,
         plain_client(server.endpoint_url, protocol) as client,
     ):
-        yield Sqs(f"embedded-{protocol}", client, pass_time)
+        yield Sqs(f"embedded-{protocol}", client, pass_time, now)
 
 
 @asynccontextmanager
-async def in_real_time(
+async def _in_real_time(
     name: str, endpoint_url: str, protocol: Protocol, *, signed_by_anyone: bool
 ) -> AsyncIterator[Sqs]:
     """A server that only real time moves; what would take long is skipped."""
@@ -143,31 +168,4 @@ async def in_real_time(
         await asyncio.sleep(seconds)
 
     async with plain_client(endpoint_url, protocol, signed_by_anyone=signed_by_anyone) as client:
-        sqs = Sqs(name, client, pass_time)
-        try:
-            yield sqs
-        finally:
-            for queue_url in sqs.made:
-                await client.delete_queue(QueueUrl=queue_url)
-
-
-@asynccontextmanager
-async def given_endpoint() -> AsyncIterator[Sqs]:
-    """The server that the environment names."""
-    protocol: Protocol = "query" if os.environ.get("SQS_TEST_PROTOCOL") == "query" else "json"
-    url = os.environ[ENDPOINT_VARIABLE]
-    async with in_real_time("endpoint", url, protocol, signed_by_anyone=False) as sqs:
-        yield sqs
-
-
-@contextmanager
-def moto_server() -> Iterator[str]:
-    """Start moto's server; yield its URL."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+        yield Sqs(name, client, pass_time, time.time)

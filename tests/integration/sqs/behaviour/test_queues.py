@@ -1,7 +1,6 @@
 """Queues: create, find, list, describe, change, empty, delete."""
 
 import asyncio
-import time
 from uuid import uuid4
 
 from tests.integration.sqs.behaviour.errors import INVALID_PARAMETER, NO_QUEUE, refusal
@@ -27,7 +26,7 @@ async def test_a_queue_tells_its_arn_and_when_it_was_made(sqs: Sqs) -> None:
     shown = await sqs.attributes(queue_url)
     assert shown["QueueArn"].startswith("arn:aws:sqs:")
     assert shown["QueueArn"].endswith(f":{name}")
-    assert abs(int(shown["CreatedTimestamp"]) - time.time()) < 120
+    assert abs(int(shown["CreatedTimestamp"]) - sqs.now()) < 120
     assert int(shown["LastModifiedTimestamp"]) >= int(shown["CreatedTimestamp"])
 
 
