@@ -36,7 +36,7 @@ demo: $(SETUP) ## Run the main job end to end (MESSAGES=1000, ARGS="--events FIL
 
 .PHONY: test
 test: $(SETUP) ## Run all tests, on embedded PostgreSQL and an embedded queue
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: simulate
 simulate: $(SETUP) ## Run the pipeline in virtual time under faults (SEEDS=20000 FROM=0; SEED=123)

@@ -9,9 +9,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from consumer.embedded.postgres import PostgresServer, find_bindir
 from tests.databases import Databases, start_postgres
+
+# Both would judge the machine: how long one example took, and how long making them did.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ _POLL_SECONDS = 0.01
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], *, within_seconds: float = 10
+    condition: Callable[[], bool | Awaitable[bool]], *, within_seconds: float = 30
 ) -> None:
     """Return once `condition` holds; fail the test if it does not within the deadline."""
     try:

@@ -83,7 +83,7 @@ async def test_the_first_query_is_answered_soon_after_an_empty_folder() -> None:
     began = time.monotonic()
     with PostgresServer.start(settings=FAST_SETTINGS) as server:
         assert await ask(server.dsn(), "SELECT 1") == 1
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
 
 
 async def test_it_listens_on_the_loopback_alone(postgres_server: PostgresServer) -> None:

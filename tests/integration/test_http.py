@@ -263,14 +263,17 @@ async def test_a_thousand_connections_neither_start_threads_nor_stop_the_next(po
     await eventually(answers)
 
 
-async def test_a_stop_cuts_open_connections_off_at_once(health: Health, metrics: Metrics) -> None:
+async def test_a_stop_cuts_open_connections_off_at_once(
+    health: Health, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.health._STOP_SECONDS", 100.0)
     started = asyncio.get_running_loop().time()
     async with serve_http(LISTEN, health, metrics.render) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\n")
         await asyncio.wait_for(exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n"), 5)
     assert await is_closed(reader)
-    assert asyncio.get_running_loop().time() - started < 1.5
+    assert asyncio.get_running_loop().time() - started < 20
     writer.close()
 
 

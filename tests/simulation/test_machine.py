@@ -77,10 +77,10 @@ class OperatorOfMutant(Operator):
 
 
 def test_the_steps_convict_a_mutant() -> None:
-    found = settings(max_examples=200, phases=[Phase.generate], database=None, deadline=None)
+    found = settings(max_examples=200, phases=[Phase.generate], database=None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(OperatorOfMutant, settings=found)
 
 
 TestOperator = Operator.TestCase
-TestOperator.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestOperator.settings = settings(max_examples=30, stateful_step_count=20)

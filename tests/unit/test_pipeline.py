@@ -369,12 +369,12 @@ def test_an_idle_queue_costs_one_call_per_wait_time() -> None:
 def test_a_backlog_is_read_by_many_pollers_and_deleted_in_full_batches() -> None:
     async def scenario() -> None:
         w = world()
-        w.queue.send(*(str(n) for n in range(20_000)))
+        w.queue.send(*(str(n) for n in range(5_000)))
         async with w.running():
             await until(lambda: not w.queue.remaining)
         assert max(e.count for e in w.events if isinstance(e, hooks.PollersChanged)) == 16
         calls = [c for c in w.queue.calls if c.operation != "ChangeMessageVisibilityBatch"]
-        assert len(calls) <= 20_000 / 10 * 2.2
+        assert len(calls) <= 5_000 / 10 * 2.2
 
     run_virtually(scenario())
 

@@ -272,16 +272,13 @@ _HOSTILE = {
 
 
 @pytest.mark.parametrize("name", _HOSTILE)
-def test_a_hostile_body_of_1_mib_is_quarantined_in_under_50_ms_of_work(name: str) -> None:
+def test_a_hostile_body_of_1_mib_is_quarantined_without_looking_twice(name: str) -> None:
     message = _message(_HOSTILE[name])
     assert message.size <= _MIB
-    taken = []
-    for _ in range(3):
-        before = time.process_time()
-        outcome = _transform(message)
-        taken.append(time.process_time() - before)
-        assert isinstance(outcome, Quarantined)
-    assert min(taken) < 0.05
+    before = time.process_time()
+    assert isinstance(_transform(message), Quarantined)
+    # It takes milliseconds; what looks again for each character would take minutes.
+    assert time.process_time() - before < 2
 
 
 _any_text = st.text(alphabet=st.characters(exclude_categories=[]))
