@@ -296,6 +296,7 @@ def test_any_text_is_quarantined_and_comes_back(body: str) -> None:
     assert unseal(_RING, "k1", _ID, outcome.sealed_body) == body
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(list(_LOGIN)) | _any_text, _json), st.booleans())
 def test_any_object_is_a_row_or_quarantined_with_a_name_of_ours(
     changes: dict[str, object],
