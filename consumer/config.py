@@ -82,7 +82,8 @@ class SqsSettings(_Section):
     queue_url: HttpUrl | None = None
     endpoint_url: HttpUrl | None = None
     region: str | None = None
-    wait_seconds: Annotated[int, Field(ge=0, le=20)] = 20
+    # With 0 it would ask some of SQS's servers alone, answer at once, and be called without end.
+    wait_seconds: Annotated[int, Field(ge=1, le=20)] = 20
     max_pollers: Annotated[int, Field(ge=1, le=256)] = 16
     max_concurrent_deletes: Annotated[int, Field(ge=1, le=256)] = 16
     call_timeout_seconds: Seconds = 10

@@ -274,7 +274,7 @@ class _EventLog:
             "committed", rows=event.rows, duplicates=event.duplicates, seconds=event.seconds
         )
         for reason, count in event.quarantined.items():
-            self._throttled("quarantined", (reason,), refused=False, reason=reason, count=count)
+            self._throttled("quarantined", reason=reason, count=count)
 
     def _key_ring(self, event: hooks.KeyRingLoaded | hooks.KeyRingKept) -> None:
         if isinstance(event, hooks.KeyRingKept):
@@ -294,22 +294,16 @@ class _EventLog:
     ) -> None:
         match event:
             case hooks.Lapsed():
-                self._throttled("receipt handles lapsed", (), refused=False, count=event.count)
+                self._throttled("receipt handles lapsed", count=event.count)
             case hooks.Bisected():
                 self._throttled(
-                    "batch split to find refused rows",
-                    (event.sqlstate,),
-                    refused=False,
-                    sqlstate=event.sqlstate,
-                    count=event.count,
+                    "batch split to find refused rows", sqlstate=event.sqlstate, count=event.count
                 )
             case hooks.QueueRecovered():
                 self._logger.info("queue works again", operation=event.operation)
             case hooks.KeyRingUnread():
                 self._throttled(
                     "key ring not read",
-                    (event.operation, event.code),
-                    refused=False,
                     operation=event.operation,
                     code=event.code,
                     pause_seconds=round(event.pause_seconds, 3),
@@ -317,7 +311,6 @@ class _EventLog:
             case hooks.QueueFailed():
                 self._throttled(
                     "queue call failed",
-                    (event.operation, event.code),
                     refused=event.refused,
                     operation=event.operation,
                     code=event.code,
@@ -327,17 +320,16 @@ class _EventLog:
                 self._database_failing = True
                 self._throttled(
                     "write failed",
-                    (event.sqlstate,),
                     refused=event.refused,
                     sqlstate=event.sqlstate,
                     count=event.count,
                     pause_seconds=round(event.pause_seconds, 3),
                 )
 
-    def _throttled(
-        self, text: str, kind: tuple[str, ...], *, refused: bool, **fields: object
-    ) -> None:
-        left_out = self._throttle.left_out((text, *kind))
+    def _throttled(self, text: str, *, refused: bool = False, **fields: str | float) -> None:
+        """Log what is of a kind with all that has the same texts."""
+        kind = (text, *(value for value in fields.values() if isinstance(value, str)))
+        left_out = self._throttle.left_out(kind)
         if left_out is None:
             return
         log = self._logger.error if refused else self._logger.warning

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -206,13 +206,7 @@ class _Service:
                 lambda ring: pipeline.transform_with(Transform(model, kinds, ring)),
                 self._emit,
             )
-            async with asyncio.TaskGroup() as tasks:
-                beside = [
-                    tasks.create_task(each) for each in (self._keep_ledger(server), reloading)
-                ]
-                await pipeline.run(stop)
-                for task in beside:
-                    task.cancel()
+            await _run_beside(pipeline.run(stop), self._keep_ledger(server), reloading)
 
     def _make_pipeline(
         self,
@@ -311,6 +305,15 @@ class _Service:
     def _poll_is_overdue(self) -> bool:
         allowed = self._wait_seconds + self._settings.sqs.call_timeout_seconds + _WATCHDOG_SECONDS
         return self._pipeline is not None and self._pipeline.longest_poll_seconds() > allowed
+
+
+async def _run_beside(main: Awaitable[None], *others: Coroutine[object, object, None]) -> None:
+    """Wait for `main`, and end the others with it."""
+    async with asyncio.TaskGroup() as tasks:
+        beside = [tasks.create_task(each) for each in others]
+        await main
+        for task in beside:
+            task.cancel()
 
 
 async def _prepare(server: Server, table: Table, ring: KeyRing) -> ColumnKinds:

@@ -236,11 +236,6 @@ class Search:
         return self._mask.tokens(self._encoding.encode(value))
 
 
-def unseal(key_ring: KeyRing, kid: str, message_id: str, sealed_body: bytes) -> str:
-    """The body of a quarantined message; raises TokenError if any of these belong to another."""
-    return BodySeal(key_ring).unseal(kid, message_id, sealed_body)
-
-
 def _require_columns(model: type[Event], kinds: ColumnKinds) -> None:
     table = table_of(model)
     for column in table.columns:

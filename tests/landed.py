@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from consumer.events import UserLogin, table_of
-from consumer.masking import KeyRing
+from consumer.masking import BodySeal, KeyRing
 from consumer.messages import Message, Quarantined, Row
 from consumer.postgres import Server, connected, inspect_table
-from consumer.transform import Transform, unseal
+from consumer.transform import Transform
 
 _TABLE = table_of(UserLogin)
 
@@ -25,7 +25,8 @@ async def assert_landed(dsn: str, ring_json: str, sent: Sequence[Message]) -> No
     assert Counter(tuple(row) for row in rows) == Counter(
         outcome.values for outcome in outcomes if isinstance(outcome, Row)
     )
-    bodies = [unseal(ring, q["kid"], str(q["message_id"]), q["sealed_body"]) for q in quarantine]
+    seal = BodySeal(ring)
+    bodies = [seal.unseal(q["kid"], str(q["message_id"]), q["sealed_body"]) for q in quarantine]
     assert Counter(
         (str(q["message_id"]), q["reason"], q["field_name"], body)
         for q, body in zip(quarantine, bodies, strict=True)

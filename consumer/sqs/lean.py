@@ -128,6 +128,6 @@ def _json_object(body: bytes) -> dict[str, object] | None:
         # Lone surrogates are an error to the faster parser only.
         try:
             decoded = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return decoded if isinstance(decoded, dict) else None

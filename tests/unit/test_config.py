@@ -234,7 +234,7 @@ def test_wrong_types_are_refused() -> None:
     ("variable", "value"),
     [
         ("CONSUMER_SQS__WAIT_SECONDS", "21"),
-        ("CONSUMER_SQS__WAIT_SECONDS", "-1"),
+        ("CONSUMER_SQS__WAIT_SECONDS", "0"),
         ("CONSUMER_SQS__QUEUE_URL", "login-events"),
         ("CONSUMER_SQS__MAX_POLLERS", "0"),
         ("CONSUMER_FLOW__MAX_IN_FLIGHT_BYTES", "1048575"),

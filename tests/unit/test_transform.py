@@ -12,11 +12,11 @@ from pydantic import AfterValidator, Field
 
 from consumer.errors import SettingsError, TokenError
 from consumer.events import Event, Into, Masked, Stored, UserLogin, masks_of, table_of
-from consumer.masking import ADDRESS, IDENTIFIER, KeyRing, KeyState, Mode
+from consumer.masking import ADDRESS, IDENTIFIER, BodySeal, KeyRing, KeyState, Mode
 from consumer.masking.keyring import Key
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row
 from consumer.tables import Kind
-from consumer.transform import Transform, recover, unseal
+from consumer.transform import Transform, recover
 from tests.feeds import FEEDS
 
 _RING = KeyRing.generate("k1", os.urandom)
@@ -236,7 +236,7 @@ def test_quarantine_keeps_the_whole_body_sealed() -> None:
     assert sealed.kid == "k1"
     assert b"199" not in sealed.sealed_body
     assert "nonsense" not in repr(sealed)
-    assert unseal(_RING, sealed.kid, _ID, sealed.sealed_body) == message.body
+    assert BodySeal(_RING).unseal(sealed.kid, _ID, sealed.sealed_body) == message.body
 
 
 _MIB = 1 << 20
@@ -293,7 +293,7 @@ _json = st.recursive(
 def test_any_text_is_quarantined_and_comes_back(body: str) -> None:
     outcome = _transform(_message(body))
     assert isinstance(outcome, Quarantined)
-    assert unseal(_RING, "k1", _ID, outcome.sealed_body) == body
+    assert BodySeal(_RING).unseal("k1", _ID, outcome.sealed_body) == body
 
 
 @settings(max_examples=50)
