@@ -191,10 +191,11 @@ def _leave(postgres: PostgresServer, ring_path: Path, console: Console) -> None:
     psql = shutil.which("psql") or find_bindir() / "psql"
     pid = postgres.pid
     postgres.leave_running()
+    found_by = f"CONSUMER_POSTGRES__DSN={postgres.dsn()} CONSUMER_MASKING__KEYRING_FILE={ring_path}"
     console.print("\n[bold]The database is left running")
     for what, command in (
         ("Connect", f"{psql} {postgres.dsn()}"),
-        ("Recover a token", f"CONSUMER_MASKING__KEYRING_FILE={ring_path} consumer recover TOKEN"),
+        ("Recover a token", f'{found_by} consumer recover --reason "to try it" TOKEN'),
         ("Stop it, and remove all", f"kill -INT {pid}"),
     ):
         console.print(f"{what}:\n  {command}", markup=False, highlight=False, soft_wrap=True)

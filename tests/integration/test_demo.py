@@ -1,7 +1,10 @@
+import asyncio
 import io
 import os
 import re
+import shlex
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +67,24 @@ async def test_what_is_kept_can_be_asked_until_it_is_stopped(temporary: Path) ->
     console = Console(file=output, width=200)
     await run_demo(SAMPLE.read_text().splitlines(), console, keep=True)
     (pid,) = re.findall(r"kill -INT (\d+)", output.getvalue())
-    (dsn,) = re.findall(r"postgresql://\S+", output.getvalue())
+    (dsn,) = set(re.findall(r"postgresql://\S+", output.getvalue()))
+    (recover,) = re.findall(r"\S+ \S+ consumer (recover .*) TOKEN", output.getvalue())
     (ring,) = re.findall(r"KEYRING_FILE=(\S+)", output.getvalue())
     try:
         connection = await asyncpg.connect(dsn, timeout=10)
         assert await connection.fetchval("SELECT count(*) FROM user_logins") == 99
+        token = await connection.fetchval(
+            "SELECT masked_ip FROM user_logins WHERE masked_ip IS NOT NULL LIMIT 1"
+        )
         await connection.close(timeout=10)
         assert mode_of(ring) == 0o600
+        recovered = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "consumer", *shlex.split(recover), token),
+            env=os.environ
+            | {"CONSUMER_POSTGRES__DSN": dsn, "CONSUMER_MASKING__KEYRING_FILE": ring},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert ADDRESS.search((await recovered.communicate())[0].decode())
     finally:
         os.kill(int(pid), signal.SIGINT)
     await eventually(lambda: not list(temporary.iterdir()))
