@@ -21,7 +21,7 @@ class InFlight:
         self._visibility_seconds = visibility_seconds
         self._messages_a_poll = messages_a_poll
         self._held: dict[str, Message] = {}
-        # Ordered by due time: every entry is due half a visibility timeout after its insertion.
+        # Not in order: what a slow call extended is due before what arrived during the call.
         self._extend_at: dict[str, float] = {}
         self._held_bytes = 0
         self._open_polls = 0
@@ -92,16 +92,12 @@ class InFlight:
 
     def next_extension(self) -> float | None:
         """Tell when the first extension is due; None while nothing needs one."""
-        return next(iter(self._extend_at.values()), None)
+        return min(self._extend_at.values(), default=None)
 
     def due(self, until: float) -> list[Message]:
         """Return what must be extended at `until` or before, the most urgent first."""
-        due: list[Message] = []
-        for message_id, extend_at in self._extend_at.items():
-            if extend_at > until:
-                break
-            due.append(self._held[message_id])
-        return due
+        due = sorted((at, key) for key, at in self._extend_at.items() if at <= until)
+        return [self._held[key] for _, key in due]
 
     def extended(self, message: Message, now: float) -> None:
         """Note that the queue hides the message for a whole visibility timeout from `now`."""
@@ -119,5 +115,4 @@ class InFlight:
         return self._extend_at.pop(message.message_id, None) is not None
 
     def _schedule(self, message_id: str, now: float) -> None:
-        self._extend_at.pop(message_id, None)
         self._extend_at[message_id] = now + self._visibility_seconds / 2

@@ -74,6 +74,17 @@ def test_one_that_lapsed_is_held_but_not_extended_until_it_comes_again() -> None
     assert held.next_extension() == 55.0
 
 
+def test_what_a_slow_call_extended_is_due_before_what_arrived_during_the_call() -> None:
+    held = in_flight()
+    slow, late = message(1), message(2)
+    held.admit(slow, 0.0)
+    held.admit(late, 24.0)
+    held.extended(slow, 15.0)  # the call began then, and was answered after `late` came
+    assert held.next_extension() == 30.0
+    assert held.due(33.0) == [slow]
+    assert held.due(39.0) == [slow, late]
+
+
 def test_polls_are_given_room_by_what_they_may_bring() -> None:
     held = in_flight(max_messages=25)
     assert held.open_poll()
