@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from click.testing import CliRunner
+
+from consumer.cli import cli
 from consumer.embedded.sqs import Queue, SqsServer
 from consumer.embedded.sqs.messages import Draft
 from consumer.messages import Message
@@ -109,6 +112,16 @@ class CommandLine:
         async with self.running(*arguments, stdin=stdin) as running:
             await running.ended()
         return await running.ended()
+
+    async def run_here(self, *arguments: str) -> Ended:
+        """Run a command to its end in this process and its folder, where no process is the point.
+
+        Python and the libraries take a second to start.
+        """
+        ended = await asyncio.to_thread(
+            CliRunner().invoke, cli, arguments, env=dict(self.variables)
+        )
+        return Ended(ended.exit_code, ended.stdout, ended.stderr)
 
 
 async def _feed(text: bytes, stream: asyncio.StreamWriter) -> None:

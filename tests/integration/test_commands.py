@@ -1,4 +1,4 @@
-"""The commands as processes, between a real queue and a real database."""
+"""The commands, each as a process at least once, between a real queue and a real database."""
 
 import asyncio
 import csv
@@ -81,7 +81,7 @@ async def test_check_has_a_line_for_each_thing_and_says_what_to_do(here: Place) 
     for column in ("user_id", "masked_ip", "masked_device_id", "app_version", "create_date"):
         assert sum(f"user_logins.{column}:" in line for line in lines) == 1
     await execute(here.dsn, "DROP TABLE user_logins CASCADE")
-    bad = await here.consumer.but(CONSUMER_SQS__QUEUE_URL=f"{here.queue_url}x").run("check")
+    bad = await here.consumer.but(CONSUMER_SQS__QUEUE_URL=f"{here.queue_url}x").run_here("check")
     assert bad.code == 1
     failures = [line for line in bad.out.splitlines() if line.startswith("FAIL")]
     assert len(failures) == 2
@@ -96,7 +96,7 @@ async def test_check_goes_on_after_a_failure_and_shows_no_password(
     other_ring = KeyRing.generate("k1", os.urandom).to_json()
     key = json.loads(other_ring)["keys"]["k1"]["key"]
     down = here.consumer.but(CONSUMER_POSTGRES__DSN=dsn, CONSUMER_MASKING__KEYRING=other_ring)
-    ended = await down.run("check")
+    ended = await down.run_here("check")
     assert ended.code == 1
     assert [line[:4].strip() for line in ended.out.splitlines()] == ["ok", "ok", "ok", "FAIL"]
     assert "can be reached from here" in ended.out
@@ -110,7 +110,7 @@ async def test_check_finds_another_key_under_a_known_name(here: Place) -> None:
     other = here.consumer.but(
         CONSUMER_MASKING__KEYRING=KeyRing.generate("k1", os.urandom).to_json()
     )
-    checked, started = await asyncio.gather(other.run("check"), other.run("drain"))
+    checked, started = await asyncio.gather(other.run_here("check"), other.run("drain"))
     assert (checked.code, started.code) == (1, 1)
     assert re.search(
         "^FAIL .*k1 is not the key that this database knows", checked.out, re.MULTILINE
@@ -134,13 +134,13 @@ async def test_send_keeps_the_order_on_a_fifo_queue_and_sends_the_same_file_agai
         sqs, database, key_ring_json, tmp_path, name="logins.fifo", attributes={"FifoQueue": "true"}
     )
     for _ in range(2):
-        assert (await here.consumer.run("send", str(OURS))).code == 0
+        assert (await here.consumer.run_here("send", str(OURS))).code == 0
     assert [each.body for each in here.messages()] == _FEED.decode().splitlines() * 2
 
 
 async def test_send_says_once_what_is_wrong(here: Place) -> None:
     gone = here.consumer.but(CONSUMER_SQS__QUEUE_URL=f"{here.queue_url}x")
-    ended = await gone.run("send", str(OURS))
+    ended = await gone.run_here("send", str(OURS))
     assert ended.code == 1
     assert ended.err == (
         "Error: SendMessageBatch: QueueDoesNotExist (create the queue, or correct sqs.queue_url)\n"
@@ -190,10 +190,11 @@ async def test_export_writes_the_masked_table_to_standard_output_or_to_a_whole_f
         "INSERT INTO user_logins SELECT n, 'ios', 'k1.' || n, 'k1.' || n, NULL, '2.3', 'today'"
         " FROM generate_series(1, 99) AS n",
     )
+    path = here.consumer.folder / "masked_user_logins.csv"
     to_stdout = await here.consumer.run("export")
-    to_file = await here.consumer.run("export", "--output", "masked_user_logins.csv")
+    to_file = await here.consumer.run_here("export", "--output", str(path))
     assert (to_stdout.err, to_file.err, to_file.out) == ("99 rows\n", "99 rows\n", "")
-    text = (here.consumer.folder / "masked_user_logins.csv").read_text()
+    text = path.read_text()
     assert text == to_stdout.out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 99
@@ -208,8 +209,9 @@ async def test_export_writes_the_masked_table_to_standard_output_or_to_a_whole_f
     ]
     assert all(row["masked_ip"].startswith("k1.") for row in rows)
     await execute(here.dsn, "DROP TABLE user_logins CASCADE")
-    assert (await here.consumer.run("export", "--output", "another.csv")).code == 1
-    assert [each.name for each in here.consumer.folder.iterdir()] == ["masked_user_logins.csv"]
+    other = here.consumer.folder / "another.csv"
+    assert (await here.consumer.run_here("export", "--output", str(other))).code == 1
+    assert list(here.consumer.folder.iterdir()) == [path]
 
 
 async def test_several_that_migrate_at_once_do_it_once(
@@ -222,7 +224,7 @@ async def test_several_that_migrate_at_once_do_it_once(
     assert "created schema consumer" in first.out
     assert "created table user_logins" in first.out
     assert {ended.out for ended in others} == {"nothing to do\n"}
-    assert (await here.consumer.run("check")).code == 0
+    assert (await here.consumer.run_here("check")).code == 0
 
 
 async def test_a_token_is_recovered_on_record_and_the_record_holds(here: Place) -> None:
@@ -231,7 +233,7 @@ async def test_a_token_is_recovered_on_record_and_the_record_holds(here: Place) 
     assert token is not None
     recovered = await here.consumer.run("recover", token, "--reason", "ticket 8472")
     assert (recovered.code, recovered.out) == (0, "593-47-5928\n")
-    verified = await here.consumer.run("audit", "verify")
+    verified = await here.consumer.run_here("audit", "verify")
     assert verified.code == 0
     assert "and their chain holds" in verified.err
 

@@ -120,7 +120,7 @@ async def test_a_writer_drains_the_queue(
 ) -> None:
     assert here.dsn == office.dsn
     consumer = here.consumer.but(CONSUMER_POSTGRES__DSN=granted[WRITER].dsn)
-    checked = await consumer.run("check")
+    checked = await consumer.run_here("check")
     assert checked.code == 0, checked.out
     bodies = "\n".join([login(), login(ip="x"), login(user_id="ben")])
     assert (await consumer.run("send", "-", stdin=bodies.encode())).code == 0
