@@ -108,7 +108,7 @@ async def flood_the_port(rig: Rig) -> None:
 async def _be_slow(port: int | None, seconds: float) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop's of a closed transport
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /metrics HTTP/1.1\r\n")
             while asyncio.get_running_loop().time() < deadline and not writer.is_closing():
