@@ -50,7 +50,7 @@ def main(numbers: tuple[int, ...], a_second: float, seed: int, folder: Path) -> 
     console.print("\n".join(report.targets(outcomes)))
     _write(outcomes, plan, folder)
     console.print(f"The report is {folder}/faults.md")
-    sys.exit(any(outcome.result and not outcome.result.kept for outcome in outcomes))
+    sys.exit(not all(outcome.kept for outcome in outcomes))
 
 
 async def make(fault: Fault, plan: Plan, console: Console) -> Outcome:
@@ -66,6 +66,10 @@ async def make(fault: Fault, plan: Plan, console: Console) -> Outcome:
             return Outcome(fault.name, fault.number, result, rig.timeline)
     except CannotBeMadeError as reason:
         return Outcome(fault.name, fault.number, skipped=str(reason))
+    # BLE001: the report tells of it; those of the other faults are worth having.
+    except Exception as error:  # noqa: BLE001
+        console.print_exception()
+        return Outcome(fault.name, fault.number, failed=type(error).__name__)
 
 
 def _write(outcomes: Sequence[Outcome], plan: Plan, folder: Path) -> None:

@@ -112,9 +112,9 @@ async def _be_slow(port: int | None, seconds: float) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /metrics HTTP/1.1\r\n")
             while asyncio.get_running_loop().time() < deadline and not writer.is_closing():
-                await asyncio.sleep(_SLOW_SECONDS)
                 writer.write(b"A")
                 await writer.drain()
+                await asyncio.sleep(_SLOW_SECONDS)
             writer.transport.abort()
         await asyncio.sleep(_SLOW_SECONDS)
 

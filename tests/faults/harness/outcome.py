@@ -14,23 +14,34 @@ TRIES_A_SECOND = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's name, how it ended and what was seen; `skipped` says why it was not made."""
+    """A run's name, how it ended and what was seen; `skipped` says why it was not made.
+
+    `failed` names the error that ended it before it could be judged.
+    """
 
     name: str
     number: int = 0
     result: Result | None = None
     timeline: Timeline | None = None
     skipped: str = ""
+    failed: str = ""
 
     @property
     def verdict(self) -> str:
         """In a word or two."""
+        if self.failed:
+            return f"not judged: {self.failed}"
         if self.result is None:
             return f"skipped: {self.skipped}"
         if self.result.kept:
             return "kept"
         broken = [str(kind) for kind in sorted(self.result.verdict.kinds)]
         return "; ".join((*broken, *self.result.problems))
+
+    @property
+    def kept(self) -> bool:
+        """Whether no promise was broken, as far as there was anything to judge."""
+        return not self.failed and (self.result is None or self.result.kept)
 
     @property
     def back(self) -> list[tuple[float, str]]:
