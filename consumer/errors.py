@@ -71,6 +71,10 @@ class DatabaseError(ConsumerError):
         self.sqlstate = sqlstate
 
 
+class StatementTooSlowError(DatabaseError):
+    """The statement took longer than it may. It may be committed or not; half of it may fit."""
+
+
 class DatabaseRefusedError(DatabaseError):
     """A table, a column or a right is missing: someone has to act, and no data is touched."""
 

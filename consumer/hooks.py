@@ -101,7 +101,7 @@ class WriteFailed:
 
 @dataclass(frozen=True, slots=True)
 class Bisected:
-    """PostgreSQL refused a row's data in a batch of `count`: its halves are written alone."""
+    """In a batch of `count` a row's data was refused, or it took too long: it is halved."""
 
     count: int
     sqlstate: str

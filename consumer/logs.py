@@ -297,7 +297,9 @@ class _EventLog:
                 self._throttled("receipt handles lapsed", count=event.count)
             case hooks.Bisected():
                 self._throttled(
-                    "batch split to find refused rows", sqlstate=event.sqlstate, count=event.count
+                    "batch halved: a row was refused, or it took too long",
+                    sqlstate=event.sqlstate,
+                    count=event.count,
                 )
             case hooks.QueueRecovered():
                 self._logger.info("queue works again", operation=event.operation)

@@ -144,7 +144,9 @@ class Metrics:
             registry=registry,
         )
         self._bisected = Counter(
-            "consumer_batches_bisected", "Batches split to find refused rows.", registry=registry
+            "consumer_batches_bisected",
+            "Batches halved: a row was refused, or it took too long.",
+            registry=registry,
         )
         self._queue_codes, self._sqlstates = _Codes(), _Codes()
 

@@ -17,7 +17,13 @@ from consumer import hooks
 from consumer.backoff import Backoff
 from consumer.batching import Batcher
 from consumer.calls import Tries, answer_of
-from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError, QueueError
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    QueueError,
+    StatementTooSlowError,
+)
 from consumer.inflight import InFlight
 from consumer.messages import Message, Outcome, Reason, Row, Written
 from consumer.ports import MESSAGES_A_CALL, Sink, Source, Transform
@@ -241,33 +247,36 @@ class Pipeline:
         """Write a batch until it is committed, then hand it to the deleters.
 
         Where PostgreSQL refuses a row's data, the batch is halved until that row stands alone and
-        is quarantined; its neighbours are committed in the same pass.
+        is quarantined; its neighbours are committed in the same pass. One that takes too long is
+        halved as well, for it would take as long again.
         """
         while True:
             started = self._clock()
             try:
                 written = await self._sink.write(batch)
             except DatabaseError as error:
-                if isinstance(error, DataRejectedError) and (parts := self._split(batch, error)):
+                parts = self._split(batch, error)
+                if not parts or isinstance(error, StatementTooSlowError):
+                    await self._pause_writing(len(batch), error, backoff)
+                if parts:
                     for part in parts:
                         await self._commit(part, backoff)
                     return
-                await self._pause_writing(len(batch), error, backoff)
             else:
                 backoff.succeeded()
                 self._hand_to_deleters(batch, written, self._clock() - started)
                 return
 
-    def _split(
-        self, batch: Sequence[Outcome], error: DataRejectedError
-    ) -> Sequence[Sequence[Outcome]]:
-        """Return what to write instead of a refused batch; nothing if it cannot be helped."""
+    def _split(self, batch: Sequence[Outcome], error: DatabaseError) -> Sequence[Sequence[Outcome]]:
+        """Return what to write instead of a batch; nothing if that same batch is to be written."""
+        if not isinstance(error, DataRejectedError | StatementTooSlowError):
+            return ()
         if len(batch) > 1:
             self._emit(hooks.Bisected(len(batch), error.sqlstate))
             middle = len(batch) // 2
             return (batch[:middle], batch[middle:])
         (outcome,) = batch
-        if not isinstance(outcome, Row):
+        if not isinstance(error, DataRejectedError) or not isinstance(outcome, Row):
             return ()
         reason = Reason.REJECTED_BY_DATABASE
         return ([self._transform.quarantine(outcome.message, reason, error.column)],)

@@ -6,7 +6,12 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    StatementTooSlowError,
+)
 
 Failure = (
     asyncpg.PostgresError
@@ -31,6 +36,7 @@ _DATA = ("22", "23", "44", "P0001")
 _REFUSED = ("28", "3D", "3F", "42")
 _LINK_LOST = ("08", "25006", "57P")
 
+_STATEMENT_TIMEOUT = "57014"
 _POOLED = "behind PgBouncer's transaction mode set statement_cache_size to 0"
 # By SQLSTATE, or else by its class.
 _ADVICE = {
@@ -64,6 +70,8 @@ def translate(failure: Failure) -> DatabaseError:
     if code.startswith(_DATA):
         named = getattr(failure, "constraint_name", None) or getattr(failure, "column_name", None)
         return DataRejectedError(code, named)
+    if code == _STATEMENT_TIMEOUT:
+        return StatementTooSlowError(code)
     kind = DatabaseRefusedError if code.startswith(_REFUSED) else DatabaseError
     return kind(code, _ADVICE.get(code) or _ADVICE.get(code[:2], ""))
 

@@ -6,7 +6,7 @@ from typing import Self
 
 import asyncpg
 
-from consumer.errors import DatabaseError, DataRejectedError
+from consumer.errors import DatabaseError, DataRejectedError, StatementTooSlowError
 from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Written
 from consumer.postgres.connection import Connections, Server
 from consumer.postgres.failures import FAILURES, translate
@@ -130,6 +130,8 @@ class PostgresSink:
         try:
             async with self._connections.lease() as connection:
                 (answer,) = await connection.fetch(self._statement, *arguments)
+        except TimeoutError:  # of the statement: that of connecting is our error already
+            return StatementTooSlowError("TimeoutError")
         except FAILURES as failure:
             return translate(failure)
         return answer

@@ -227,7 +227,7 @@ EVENTS: list[tuple[hooks.Event, str, str]] = [
     (hooks.Extended(10), "debug", "extended"),
     (hooks.PollersChanged(2), "debug", "pollers changed"),
     (hooks.Lapsed(1), "warning", "receipt handles lapsed"),
-    (hooks.Bisected(4, "23514"), "warning", "batch split to find refused rows"),
+    (hooks.Bisected(4, "23514"), "warning", "batch halved: a row was refused, or it took too long"),
     (
         hooks.QueueFailed("ReceiveMessage", "E", refused=False, pause_seconds=1.0),
         "warning",

@@ -13,6 +13,7 @@ from consumer.errors import (
     DataRejectedError,
     QueueError,
     QueueRefusedError,
+    StatementTooSlowError,
 )
 from consumer.messages import Outcome, Reason, Row, Written
 from consumer.pipeline import Limits, Pipeline
@@ -241,6 +242,44 @@ def test_a_row_that_the_database_refuses_is_quarantined_and_its_neighbours_land(
         assert {q.message.body for q in quarantined} == {"3", "77"}
         assert {q.reason for q in quarantined} == {Reason.REJECTED_BY_DATABASE}
         assert {q.field_name for q in quarantined} == {"no_such_thing"}
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "TimeoutError"])
+def test_a_batch_that_takes_too_long_is_halved_until_it_fits(sqlstate: str) -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def check(batch: Sequence[Outcome]) -> None:
+            if len(batch) > 7:
+                raise StatementTooSlowError(sqlstate)
+
+        w.database.fault = check
+        w.queue.send(*(str(n) for n in range(100)))
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert len(w.database.rows) == 100
+        assert not w.database.quarantine
+
+    run_virtually(scenario())
+
+
+def test_one_message_that_takes_too_long_is_held_and_tried_again() -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def check(_: Sequence[Outcome]) -> None:
+            raise StatementTooSlowError("57014")
+
+        w.database.fault = check
+        w.queue.send("1")
+        async with w.running():
+            await asyncio.sleep(100.0)
+            assert (w.queue.deleted, w.queue.hidden) == ([], 1)
+            w.database.fault = lambda _: None
+            await until(lambda: not w.queue.remaining)
+        assert not w.database.quarantine
 
     run_virtually(scenario())
 

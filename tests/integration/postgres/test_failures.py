@@ -9,7 +9,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from consumer.errors import DatabaseError, DatabaseRefusedError, DataRejectedError
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    StatementTooSlowError,
+)
 from consumer.messages import ColumnValue, Written
 from consumer.postgres import PostgresSink, Server, connect, connected
 from tests.databases import Databases
@@ -241,7 +246,7 @@ async def test_a_slow_statement_is_ended_by_the_server(
     async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
         await sink.write([row()])
         async with table_locked(admin):
-            with pytest.raises(DatabaseError) as caught:
+            with pytest.raises(StatementTooSlowError) as caught:
                 await sink.write([row(masked_ip=SECRET)])
             assert caught.value.sqlstate == "57014"
             assert await waiting_backend(admin) is None
