@@ -73,7 +73,8 @@ async def _key_ring(settings: Settings) -> AsyncIterator[_Line]:
         source = key_source_of(settings)
         ring = await load_key_ring(source)
     except ConsumerError as error:
-        yield _Line(ok=False, what=str(error))
+        advice = "`consumer keys check` tells more, `consumer keys new` makes one"
+        yield _Line(ok=False, what=str(error), advice=advice)
         return
     yield _Line(ok=True, what=f"key ring: {', '.join(ring.kids)}; primary {ring.primary}")
     for warning in warnings_of(source):

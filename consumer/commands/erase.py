@@ -207,6 +207,8 @@ class _Eraser:
 
 def _tell(done: _Done) -> None:
     click.echo(f"erased {done}")
+    if not (done.rows or done.messages):
+        click.echo("nothing was found; who was named is on the list all the same", err=True)
     if done.unopened:
         ids = ", ".join(map(str, done.unopened))
         click.echo(f"not looked into, for this key ring does not open them: {ids}", err=True)

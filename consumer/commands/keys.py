@@ -107,7 +107,7 @@ def check(config: Path | None, path: Path | None) -> None:
         raise click.exceptions.Exit(1) from None
     for warning in warnings_of(source):
         click.echo(f"warn {warning}")
-    click.echo(f"ok   {len(ring.keys)} keys, primary {ring.primary}")
+    click.echo(f"ok   keys: {', '.join(ring.kids)}; the first is the primary")
 
 
 @keys.command("list")

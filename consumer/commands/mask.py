@@ -46,7 +46,8 @@ def mask(config: Path | None, field: str, value: str, *, all_keys: bool) -> None
         try:
             found = search(each)
         except ValueRefusedError as refused:
-            raise click.ClickException(f"value {number} is refused: {refused}") from None
+            why = refused.reason.replace("_", " ")
+            raise click.ClickException(f"value {number} cannot be masked: {why}") from None
         tokens += found if all_keys else found[:1]
     if not tokens:
         raise click.ClickException("there is no value on standard input")

@@ -113,7 +113,9 @@ class _Source:
         if given.count(True) != 1:
             raise click.UsageError("give either TOKENs, or --csv, or --query")
         if bool(self.tokens) == (self.column is not None):
-            raise click.UsageError("--column goes with --csv and with --query")
+            raise click.UsageError(
+                "--csv and --query need --column, the one that holds the tokens; TOKENs take none"
+            )
 
     async def open(
         self, server: Server, stack: AsyncExitStack, stream: TextIO

@@ -26,7 +26,7 @@ from consumer.embedded.feed import feed
 from consumer.embedded.postgres import PostgresServer, find_bindir
 from consumer.embedded.sqs import SqsServer
 from consumer.endpoints import queue_address_of, server_of
-from consumer.events import UserLogin, table_of
+from consumer.events import UserLogin, repeats_of, table_of
 from consumer.logs import make_logger
 from consumer.masking import KeyRing
 from consumer.postgres import connected, migrate
@@ -63,7 +63,7 @@ _QUARANTINE = """
 @click.option(
     "--events",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Send the lines of this JSONL file instead.",
+    help="Send the lines of this JSONL file instead; empty ones are left out.",
 )
 @click.option("--keep", is_flag=True, help="Leave the database running, and say how to reach it.")
 def demo(messages: int, events: Path | None, *, keep: bool) -> None:
@@ -97,7 +97,7 @@ async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> To
                 http=HttpSettings(port=0),
             )
             async with connected(server_of(settings)) as connection:
-                await migrate(connection, table_of(UserLogin))
+                await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
             totals, seconds = await _send_and_consume(settings, bodies, console)
         rate = round(totals.deleted / seconds) if seconds else 0
         _print(console, "Messages", [asdict(totals) | {"a second": rate}])
@@ -157,7 +157,7 @@ async def _show(settings: Settings, ring: KeyRing, console: Console) -> None:
             [dict(record) for record in await connection.fetch(query)]
             for query in (_ROWS, _DEVICES, _QUARANTINE)
         ]
-    _print(console, "As analysts see them: ten rows of user_logins", rows)
+    _print(console, "As analysts see them: rows of user_logins", rows)
     _print(console, "The most repeated devices, by token", devices)
     _print(console, "In quarantine, bodies encrypted", quarantine)
     if devices:

@@ -44,8 +44,7 @@ def diagnosis(token: str, suspects: Iterable[Suspect], kids: Sequence[str]) -> T
     text = token[len(kid) + 1 :] if kid else ""
     if kid is None or (kid not in kids and not _TOKEN_TEXT.fullmatch(text)):
         return NotATokenError(
-            "not a token: it does not begin with the name of a key of the ring and a dot, and does"
-            " not look like the token of another ring"
+            "not a token: one begins with the name of a key and a dot, and goes on with base64url"
         )
     for suspect, made_with in _openers(text, suspects, kids):
         if not suspect.meant:

@@ -124,7 +124,7 @@ class KeyRing:
 
     def _require(self, kid: str) -> None:
         if kid not in self.keys:
-            raise KeyRingError(f"it has no such key; it has {', '.join(self.kids)}")
+            raise KeyRingError(f"it has no key {kid}; it has {', '.join(self.kids)}")
 
     def to_json(self) -> str:
         """The ring as `parse` reads it, keys and all."""

@@ -1,12 +1,13 @@
 """An operator's own query."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import asyncpg
 
-from consumer.postgres.failures import DRIVER_FAILURES, translated
+from consumer.errors import DatabaseRefusedError
+from consumer.postgres.failures import DRIVER_FAILURES, sqlstate_of, translated
 
 _ROWS_AT_A_TIME = 1000
 
@@ -29,14 +30,26 @@ async def answer_of(connection: asyncpg.Connection, query: str) -> AsyncIterator
     """
     with translated(DRIVER_FAILURES):
         async with connection.transaction(readonly=True):
-            statement = await connection.prepare(query)
+            with _told_as_the_querys_fault():
+                statement = await connection.prepare(query)
             columns = [attribute.name for attribute in statement.get_attributes()]
             yield Answer(columns, _rows(aiter(statement.cursor(prefetch=_ROWS_AT_A_TIME))))
 
 
 async def _rows(cursor: AsyncIterator[asyncpg.Record]) -> AsyncIterator[list[str]]:
-    async for record in cursor:
-        yield [_text(value) for value in record]
+    with _told_as_the_querys_fault():
+        async for record in cursor:
+            yield [_text(value) for value in record]
+
+
+@contextmanager
+def _told_as_the_querys_fault() -> Iterator[None]:
+    """Advise on the query where advice on our own statements would mislead."""
+    try:
+        yield
+    except (asyncpg.SyntaxOrAccessError, asyncpg.ReadOnlySQLTransactionError) as failure:
+        advice = "the query: it may only read, and only what is there and this role may"
+        raise DatabaseRefusedError(sqlstate_of(failure) or "", advice) from None
 
 
 def _text(value: object) -> str:

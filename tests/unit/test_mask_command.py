@@ -65,10 +65,10 @@ def test_a_field_is_its_column_without_the_optional_ones_which_have_their_own_na
 @pytest.mark.parametrize(
     ("arguments", "stdin", "says"),
     [
-        (("ip", "10.20.30.400"), b"", "value 1 is refused: bad_address"),
-        (("ip", "-"), b"::1\n10.20.30.400\n", "value 2 is refused: bad_address"),
-        (("device_id", "x" * 160), b"", "value 1 is refused: too_long"),
-        (("device_id", "-"), b"secret\xff\n", "value 1 is refused: not_storable"),
+        (("ip", "10.20.30.400"), b"", "value 1 cannot be masked: bad address"),
+        (("ip", "-"), b"::1\n10.20.30.400\n", "value 2 cannot be masked: bad address"),
+        (("device_id", "x" * 160), b"", "value 1 cannot be masked: too long"),
+        (("device_id", "-"), b"secret\xff\n", "value 1 cannot be masked: not storable"),
         (("ip", "-"), b"\n", "there is no value"),
         (("user_id", "secret"), b"", "no masked field or column user_id"),
         (("locale", "secret"), b"", "no masked field or column locale"),

@@ -175,9 +175,9 @@ async def test_what_a_killed_command_left_is_not_in_the_way(officer: Officer) ->
         (("add", "k1"), "has a key k1 already"),
         (("add", "K2"), "not 1 to 8 of a-z and 0-9"),
         (("add", "ninechars"), "not 1 to 8 of a-z and 0-9"),
-        (("promote", "k9"), "it has no such key; it has k1"),
+        (("promote", "k9"), "it has no key k9; it has k1"),
         (("retire", "k1"), "k1 is the primary"),
-        (("retire", "k9"), "it has no such key"),
+        (("retire", "k9"), "it has no key k9"),
     ],
 )
 async def test_a_change_that_makes_no_ring_is_refused_and_changes_nothing(
@@ -207,7 +207,7 @@ async def test_check_tells_all_that_is_wrong_a_line_each(officer: Officer) -> No
 
 async def test_check_says_that_a_ring_is_right(officer: Officer) -> None:
     await officer.keys("new")
-    assert (await officer.keys("check")).out == "ok   1 keys, primary k1\n"
+    assert (await officer.keys("check")).out == "ok   keys: k1; the first is the primary\n"
 
 
 async def test_a_wrapped_ring_is_made_and_changed_without_ever_lying_open(
