@@ -101,7 +101,7 @@ async def reload(replicas: list[Running]) -> None:
 
 
 async def remask(consumer: CommandLine, *options: str) -> None:
-    ended = await consumer.run("remask", "--pages-a-batch", "1", *options)
+    ended = await consumer.run("remask", "--pages-a-batch", "16", *options)
     assert (ended.code, ended.err) == (0, "")
 
 
@@ -109,10 +109,14 @@ async def test_duplicates_of_a_device_are_found_before_during_and_after(
     rotation: Rotation, tmp_path: Path
 ) -> None:
     consumer = rotation.place.consumer.but(
-        CONSUMER_MASKING__KEYRING="", CONSUMER_MASKING__KEYRING_FILE=str(tmp_path / "ring.json")
+        CONSUMER_SQS__WAIT_SECONDS="1",
+        CONSUMER_MASKING__KEYRING="",
+        CONSUMER_MASKING__KEYRING_FILE=str(tmp_path / "ring.json"),
     )
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(consumer.running("run")) for _ in range(2)]
+        for replica in replicas:  # before it handles SIGHUP, one would end it
+            await replica.logged("consuming")
         feed = asyncio.create_task(rotation.feed())
         await rotation.more_rows("k1")
         rotation.use(rotation.ring.with_new("k2", secrets.token_bytes))
