@@ -117,10 +117,14 @@ class World:
             self.start(slot)
 
     async def drain(self) -> None:
-        """Wait until nothing is on the queue nor on its way there; told if it takes too long."""
+        """Wait until all is sent, and nothing on the queue or on its way there; not for ever."""
         until = self.loop.time() + _DRAIN_PATIENCE_SECONDS
-        while (self.queue.remaining or self._to_come) and self.loop.time() < until:  # noqa: ASYNC110 - two conditions, in virtual time
+        while self._is_awaited() and self.loop.time() < until:  # noqa: ASYNC110 - in virtual time
             await asyncio.sleep(2.0)
+
+    def _is_awaited(self) -> bool:
+        unsent = len(self._sent) < len(self.scenario.sends)
+        return unsent or self._to_come > 0 or self.queue.remaining > 0
 
     async def finish(self) -> Result:
         """Stop every replica, judge, and clean up."""
