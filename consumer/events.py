@@ -15,13 +15,14 @@ Another event is another class:
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from types import NoneType
 from typing import Annotated, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from consumer.errors import SettingsError
 from consumer.masking import (
@@ -32,7 +33,6 @@ from consumer.masking import (
     KeyRing,
     Mask,
     Mode,
-    is_utf8,
     mask_for,
 )
 from consumer.messages import Reason, ValueRefusedError
@@ -49,6 +49,20 @@ _MAX_MAJOR = 2146
 _TELLS_EQUALITY = (Mode.SIV, Mode.HMAC)
 
 
+def _storable(bounded: CoreSchema) -> CoreSchema:
+    """The schema with one error for whatever it refuses."""
+    return core_schema.custom_error_schema(
+        bounded, Reason.NOT_STORABLE.value, custom_error_message="refused"
+    )
+
+
+# Left to pydantic's core: in Python these checks would cost as much as all the other validation.
+_INT4 = _storable(core_schema.int_schema(ge=_INT4_MIN, le=_INT4_MAX))
+_WITHOUT_NUL = _storable(core_schema.str_schema(pattern=r"^[^\x00]*$"))
+
+
+# Few versions are about at any time; an error is not kept.
+@lru_cache(maxsize=1024)
 def version_number(version: str) -> int:
     """`major*1_000_000 + minor*1_000 + patch`, which sorts, decodes, and fits an int4.
 
@@ -79,19 +93,15 @@ class Stored:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Refuse in the model what PostgreSQL would refuse, or worse, change."""
-        return core_schema.no_info_after_validator_function(self._storable, handler(source))
+        types = get_args(source) or (source,)
+        bounds = _INT4 if int in types else self._text()
+        if NoneType in types:
+            bounds = core_schema.nullable_schema(bounds)
+        return core_schema.chain_schema([handler(source), bounds])
 
-    def _storable(self, value: str | int | None) -> str | int | None:
-        if isinstance(value, str):
-            if len(value) < self.min_length:
-                raise _refused(Reason.TOO_SHORT)
-            if self.max_length is not None and len(value) > self.max_length:
-                raise _refused(Reason.TOO_LONG)
-            if "\0" in value or not is_utf8(value):
-                raise _refused(Reason.NOT_STORABLE)
-        elif value is not None and not _INT4_MIN <= value <= _INT4_MAX:
-            raise _refused(Reason.NOT_STORABLE)
-        return value
+    def _text(self) -> CoreSchema:
+        length = core_schema.str_schema(min_length=self.min_length, max_length=self.max_length)
+        return core_schema.chain_schema([length, _WITHOUT_NUL])
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +378,3 @@ def _declared(model: type[Event], attribute: str) -> str:
 
 def _path(model: type[Event]) -> str:
     return f"{model.__module__}:{model.__name__}"
-
-
-def _refused(reason: Reason) -> PydanticCustomError:
-    return PydanticCustomError(reason.value, "refused")
