@@ -22,6 +22,7 @@ _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |$)")
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 _WITHOUT_BODY = (204, 304)
+_OF_USE = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
 class HttpError(Exception):
@@ -34,10 +35,9 @@ class _StaleConnectionError(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer; the names of `headers` are in lower case."""
+    """An answer, of which nobody reads the headers."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
 
@@ -46,7 +46,6 @@ class _Head:
     """Status line and headers; without a `length` the body is chunked or ends the connection."""
 
     status: int
-    headers: Mapping[str, str]
     length: int | None
     is_chunked: bool
     keeps_alive: bool
@@ -125,7 +124,7 @@ class _Connection(asyncio.Protocol):
         assert self._answer is not None
         # More than was asked for: what it would answer is anybody's guess.
         self.reusable = self.reusable and self._head.keeps_alive and not self._buffer
-        self._answer.set_result(HttpAnswer(self._head.status, self._head.headers, body))
+        self._answer.set_result(HttpAnswer(self._head.status, body))
 
     def _fail(self, error: HttpError) -> None:
         if self._answer is not None and not self._answer.done():
@@ -171,32 +170,30 @@ def _take_head(buffer: bytearray) -> _Head | None:
 
 
 def _head_of(minor_version: str, status: int, lines: list[str]) -> _Head:
-    fields = (line.partition(":") for line in lines)
-    headers = {name.lower(): value.strip() for name, _, value in fields}
-    encoding = headers.get("transfer-encoding")
-    length = headers.get("content-length")
-    if len(headers) < len(lines) and _has_twice(lines, "content-length"):
-        raise ValueError
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        if name in _OF_USE:
+            # Repeated ones make a list (RFC 9110, 5.3); two lengths are refused below for that.
+            known = fields.get(name)
+            fields[name] = value.strip() if known is None else f"{known}, {value.strip()}"
+    encoding, length = fields.get("transfer-encoding"), fields.get("content-length")
     if encoding is not None and (length is not None or encoding.lower() != "chunked"):
         raise ValueError
     if length is not None and not _LENGTH.fullmatch(length):
         raise ValueError
     if status in _WITHOUT_BODY:
         encoding, length = None, "0"
-    connection = headers.get("connection", "").lower()
+    connection = fields.get("connection", "").lower()
     return _Head(
         status=status,
-        headers=headers,
         length=None if length is None else int(length),
         is_chunked=encoding is not None,
         keeps_alive="close" not in connection
         if minor_version == "1"
         else "keep-alive" in connection,
     )
-
-
-def _has_twice(lines: list[str], name: str) -> bool:
-    return sum(line.lower().startswith(f"{name}:") for line in lines) > 1
 
 
 def _take_chunks(buffer: bytearray, body: bytearray) -> bool:

@@ -52,18 +52,12 @@ class Signer:
         """
         amz_date = self._amz_date_of(int(now))
         date = amz_date[:8]
-        signed = {**headers, "host": host, "x-amz-date": amz_date}
         added = {"x-amz-date": amz_date}
         if credentials.token is not None:
-            signed["x-amz-security-token"] = credentials.token
             added["x-amz-security-token"] = credentials.token
-        names = sorted(signed)
-        signed_names = ";".join(names)
-        canonical_headers = "".join(f"{name}:{signed[name]}\n" for name in names)
-        canonical = (
-            f"POST\n{_encoded(path)}\n\n{canonical_headers}\n{signed_names}\n"
-            f"{hashlib.sha256(body).hexdigest()}"
-        )
+        signed = (*headers.items(), ("host", host), *added.items())
+        head, signed_names = _canonical_head(path, signed)
+        canonical = head + hashlib.sha256(body).hexdigest()
         scope = f"{date}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
@@ -91,7 +85,14 @@ class Signer:
         return self._key
 
 
-@lru_cache(maxsize=16)
-def _encoded(path: str) -> str:
-    """Encode a path once more, as the canonical request wants it; a service has few paths."""
-    return quote(path, safe="/-_.~")
+# Within a second only the bodies differ, and a service has few operations.
+@lru_cache(maxsize=8)
+def _canonical_head(path: str, signed: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """Return the canonical request up to its body's hash, and the names of the signed headers.
+
+    The path is encoded once more than in the request.
+    """
+    headers = sorted(signed)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers)
+    names = ";".join(name for name, _ in headers)
+    return f"POST\n{quote(path, safe='/-_.~')}\n\n{lines}\n{names}\n", names
