@@ -11,15 +11,18 @@ import click
 import uvloop
 from rich.console import Console
 
+from consumer.config import FlowSettings
 from consumer.postgres import Server, connected
 from tests.faults.harness import report, terminal
 from tests.faults.harness.outcome import Outcome
 from tests.faults.harness.queue_server import Feed
-from tests.faults.harness.rig import Plan, Rig, open_rig
+from tests.faults.harness.rig import DATABASE, Plan, Rig, open_rig
 from tests.faults.harness.timeline import Seen
+from tests.waiting import eventually
 
 _BURST_MESSAGES = 40_000
 _BURST_A_SECOND = 20_000
+_FULL_SHARE = 0.9  # open polls keep some room
 _WARM_UP_SHARE = 0.1
 _MAX_SLOPE = 1.0  # MB an hour
 _MB = 1_000_000
@@ -33,7 +36,9 @@ _REPORT = """\
 # Soak
 
 {replicas} replicas of the service at half of what they can do here, for {seconds:,.0f} s; with a
-backlog they did {capacity:,.0f} messages a second. Made by `make soak SECONDS={seconds:.0f}`.
+backlog they did {capacity:,.0f} messages a second. Beforehand the database was away until
+each replica held as many messages as it may: memory that grows to its bound is no leak. Made by
+`make soak SECONDS={seconds:.0f}`.
 
 - {sent:,} messages sent: {rows:,} rows, {quarantined:,} in quarantine, {lost:,} lost, {left:,}
   left on the queue.
@@ -62,6 +67,7 @@ async def run(plan: Plan, seconds: float, console: Console) -> tuple[Rig, float,
     async with open_rig(plan) as rig, terminal.shown(rig, "soak", console):
         await rig.start_replicas()
         capacity = await _capacity(rig)
+        await _fill(rig)
         rig.timeline.rate = capacity / 2
         began = rig.now()
         await rig.queue.feed(_feed(plan, capacity / 2, plan.messages))
@@ -85,6 +91,18 @@ async def _capacity(rig: Rig) -> float:
     ]
     first, last = during[0], during[-1]
     return (last.deleted - first.deleted) / (last.at - first.at)
+
+
+async def _fill(rig: Rig) -> None:
+    """Let each replica hold as much as it may, once: what grows after that grows without bound."""
+    seen = rig.timeline.seen
+    most = _FULL_SHARE * rig.plan.replicas * FlowSettings().max_in_flight_messages
+    with rig.fault("PostgreSQL blackholed until the replicas are full", down=DATABASE):
+        rig.network_to_database.go_silent()
+        await rig.queue.feed(_feed(rig.plan, _BURST_A_SECOND, _BURST_MESSAGES))
+        await eventually(lambda: seen[-1].in_flight > most)
+        rig.network_to_database.heal()
+    await rig.deleted(2 * _BURST_MESSAGES)
 
 
 def _feed(plan: Plan, a_second: float, count: int) -> Feed:
