@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from math import ceil
 
 from consumer import hooks
 from consumer.calls import Tries, answer_of, in_tens
 from consumer.errors import QueueError
 from consumer.inflight import InFlight
 from consumer.messages import Message
-from consumer.ports import Source
+from consumer.ports import MESSAGES_A_CALL, Source
 
 # Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
 _OPEN_CALLS = 4
@@ -72,7 +73,8 @@ class Visibility:
     ) -> QueueError | None:
         """Make calls for all messages, some at a time; return an error that ended it early."""
         batches = in_tens(messages)
-        open_calls = 1 if self._tries.failing else _OPEN_CALLS
+        most_calls = 1 if self._tries.failing else _OPEN_CALLS
+        open_calls = min(most_calls, ceil(len(messages) / MESSAGES_A_CALL))
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(call(batches)) for _ in range(open_calls)]
         return next((error for each in calls if (error := each.result())), None)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 from consumer.errors import QueueError
 from consumer.messages import Message
@@ -23,6 +22,15 @@ class _Stored:
 
     def is_newest(self, message: Message) -> bool:
         return self.message.receipt_handle == message.receipt_handle
+
+
+@dataclass(eq=False)
+class _Poll:
+    """A long poll that is owed its `reply`, at `until` at the latest."""
+
+    until: float
+    reply: Callable[[list[Message]], None]
+    loop: asyncio.AbstractEventLoop
 
 
 @dataclass(frozen=True)
@@ -57,14 +65,14 @@ class MemoryQueue:
     # Told each step that a message takes here, at once.
     witness: Callable[[Step, Message], None] = lambda *_: None
     _stored: dict[str, _Stored] = field(default_factory=dict)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: dict[_Poll, asyncio.TimerHandle] = field(default_factory=dict)
     _sent: int = 0
 
     def send(self, *bodies: str, size: int | None = None) -> list[str]:
         sent = []
         for body in bodies:
             self._sent += 1
-            message_id = str(UUID(int=self._sent))
+            message_id = f"00000000-0000-0000-0000-{self._sent:012x}"
             message = Message(
                 message_id=message_id,
                 receipt_handle="",
@@ -74,7 +82,7 @@ class MemoryQueue:
             )
             self._stored[message_id] = _Stored(message)
             sent.append(message_id)
-        self._changed.set()
+        self._let_polls_look()
         return sent
 
     def show_again(self, message_id: str) -> None:
@@ -82,13 +90,13 @@ class MemoryQueue:
         if stored := self._stored.get(message_id):
             stored.visible_at = 0.0
             stored.is_held = False
-            self._changed.set()
+            self._let_polls_look()
 
     def bring_back(self, message: Message) -> None:
         """Deliver a message once more although it is deleted, as SQS may."""
         if message.message_id not in self._stored:
             self._stored[message.message_id] = _Stored(message, receives=message.receive_count)
-            self._changed.set()
+            self._let_polls_look()
 
     @property
     def remaining(self) -> int:
@@ -110,16 +118,32 @@ class MemoryQueue:
         self.calls.append(Call(self.clock(), "ReceiveMessage", 0))
         await self._travel("ReceiveMessage")
         self.fault("ReceiveMessage")
-        until = self.clock() + self.wait_seconds
-        while not (messages := self.receive_now()) and self.clock() < until:
-            self._changed.clear()
-            wake_at = min([until, *(s.visible_at for s in self._stored.values())])
-            try:
-                async with asyncio.timeout(max(wake_at - self.clock(), 0.0)):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-        return messages
+        answer: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        self.poll(lambda messages: None if answer.done() else answer.set_result(messages))
+        return await answer
+
+    def poll(self, reply: Callable[[list[Message]], None]) -> None:
+        """What a receive does once it has arrived, whatever becomes of who asked."""
+        loop = asyncio.get_running_loop()
+        self._look(_Poll(self.clock() + self.wait_seconds, reply, loop))
+
+    def _look(self, poll: _Poll) -> None:
+        messages, now = self.receive_now(), self.clock()
+        if messages or now >= poll.until:
+            poll.reply(messages)
+            return
+        wake_at = min([poll.until, *(stored.visible_at for stored in self._stored.values())])
+        self._waiting[poll] = poll.loop.call_later(wake_at - now, self._look_late, poll)
+
+    def _look_late(self, poll: _Poll) -> None:
+        del self._waiting[poll]
+        self._look(poll)
+
+    def _let_polls_look(self) -> None:
+        for poll, timer in self._waiting.items():
+            timer.cancel()
+            poll.loop.call_soon(self._look, poll)
+        self._waiting.clear()
 
     def receive_now(self) -> list[Message]:
         """What a receive brings that does not wait."""
@@ -176,7 +200,7 @@ class MemoryQueue:
                 stored.is_held = seconds > 0
                 if not seconds:
                     self.witness(Step.GIVEN_BACK, message)
-        self._changed.set()
+        self._let_polls_look()
         return refused
 
     async def _begin(self, operation: str, messages: Sequence[Message]) -> Sequence[Refused]:

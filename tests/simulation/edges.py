@@ -1,7 +1,7 @@
 """What one replica sees of queue and database: each call may meet a trouble."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -26,7 +26,7 @@ _Act = Callable[[Trouble | None, _Reply[_T]], None]
 _ReplyMessages = _Reply[Sequence[Message]]
 _ReplyRefused = _Reply[Sequence[Refused]]
 _ReplyWritten = _Reply[Written]
-_Failure = Callable[[str, Trouble | None], ConsumerError]
+_Failure = Callable[[str, str, Trouble | None], ConsumerError]
 
 CALL_TIMEOUT_SECONDS = 10.0
 STATEMENT_TIMEOUT_SECONDS = 30.0
@@ -57,9 +57,6 @@ class Surroundings(Protocol):
     def travel(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call after the time that a packet takes, and `seconds` more, whatever becomes of us."""
 
-    def serve(self, call: Coroutine[object, object, None]) -> None:
-        """Run the far side of a call, whatever becomes of the replica."""
-
     def later(self, callback: Callable[[], None]) -> None:
         """Call soon or late, whatever becomes of the replica."""
 
@@ -78,14 +75,17 @@ class Line:
         """Have `act` done on the far side; raises a `failure`, at the latest after `seconds`."""
         trouble, loop = self.world.trouble(self.replica, operation), asyncio.get_running_loop()
         answer: asyncio.Future[_T | ConsumerError] = loop.create_future()
-        far = _FarSide(self, act, failure, trouble, answer)
+        far = _FarSide(self, act, partial(failure, operation), trouble, answer)
         stall_seconds = 2 * seconds * self.world.random() if trouble is Trouble.STALLS else 0.0
         self.world.travel(stall_seconds, far.arrive)
-        deadline = loop.call_later(seconds, _settle, answer, failure("TimeoutError", None))
+        deadline = loop.call_later(seconds, _time_out, answer, operation, failure)
         result = await answer
         deadline.cancel()
         if isinstance(result, ConsumerError):
-            raise result
+            try:
+                raise result
+            finally:
+                del result, answer, far
         return result
 
 
@@ -93,7 +93,7 @@ class Line:
 class _FarSide(Generic[_T]):
     line: Line
     act: _Act[_T]
-    failure: _Failure
+    failure: Callable[[str, Trouble | None], ConsumerError]
     trouble: Trouble | None
     answer: asyncio.Future[_T | ConsumerError]
 
@@ -119,6 +119,12 @@ def _settle(answer: asyncio.Future[_T | ConsumerError], result: _T | ConsumerErr
         answer.set_result(result)
 
 
+def _time_out(
+    answer: asyncio.Future[_T | ConsumerError], operation: str, failure: _Failure
+) -> None:
+    _settle(answer, failure(operation, "TimeoutError", None))
+
+
 @dataclass(frozen=True, slots=True)
 class LyingSource:
     """Implements the pipeline's Source for one replica."""
@@ -127,22 +133,16 @@ class LyingSource:
     queue: MemoryQueue
 
     async def receive(self) -> Sequence[Message]:
-        def act(trouble: Trouble | None, reply: _ReplyMessages) -> None:
-            if messages := self.queue.receive_now():
-                self._hand_out(messages, trouble, reply)
-            else:
-                self.line.world.serve(self._wait_for_messages(trouble, reply))
-
         seconds = self.queue.wait_seconds + CALL_TIMEOUT_SECONDS
-        messages = await self.line.call(RECEIVE, act, seconds, _queue_failure(RECEIVE))
+        messages = await self.line.call(RECEIVE, self._receive, seconds, _queue_failure)
         self.line.world.note(Step.RECEIVED, messages, self.line.replica)
         return messages
 
-    async def _wait_for_messages(self, trouble: Trouble | None, reply: _ReplyMessages) -> None:
-        self._hand_out(await self.queue.receive(), trouble, reply)
+    def _receive(self, trouble: Trouble | None, reply: _ReplyMessages) -> None:
+        self.queue.poll(partial(self._hand_out, trouble, reply))
 
     def _hand_out(
-        self, messages: Sequence[Message], trouble: Trouble | None, reply: _ReplyMessages
+        self, trouble: Trouble | None, reply: _ReplyMessages, messages: Sequence[Message]
     ) -> None:
         self.line.world.handed(messages, self.line.replica)
         if trouble is Trouble.TWICE:
@@ -151,23 +151,33 @@ class LyingSource:
         reply(messages)
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
-        def act(trouble: Trouble | None, reply: _ReplyRefused) -> None:
-            refused, acted_on = self._torn(trouble, messages)
-            self.queue.delete_now(acted_on)
-            if trouble is Trouble.COMES_BACK:
-                for message in messages:
-                    self.line.world.later(partial(self.queue.bring_back, message))
-            reply(refused)
-
         self.line.world.note(Step.DELETE_ASKED, messages, self.line.replica)
-        return await self.line.call(DELETE, act, CALL_TIMEOUT_SECONDS, _queue_failure(DELETE))
+        act = partial(self._delete, messages)
+        return await self.line.call(DELETE, act, CALL_TIMEOUT_SECONDS, _queue_failure)
+
+    def _delete(
+        self, messages: Sequence[Message], trouble: Trouble | None, reply: _ReplyRefused
+    ) -> None:
+        refused, acted_on = self._torn(trouble, messages)
+        self.queue.delete_now(acted_on)
+        if trouble is Trouble.COMES_BACK:
+            for message in messages:
+                self.line.world.later(partial(self.queue.bring_back, message))
+        reply(refused)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
-        def act(trouble: Trouble | None, reply: _ReplyRefused) -> None:
-            refused, acted_on = self._torn(trouble, messages)
-            reply([*refused, *self.queue.extend_now(acted_on, seconds)])
+        act = partial(self._extend, messages, seconds)
+        return await self.line.call(EXTEND, act, CALL_TIMEOUT_SECONDS, _queue_failure)
 
-        return await self.line.call(EXTEND, act, CALL_TIMEOUT_SECONDS, _queue_failure(EXTEND))
+    def _extend(
+        self,
+        messages: Sequence[Message],
+        seconds: int,
+        trouble: Trouble | None,
+        reply: _ReplyRefused,
+    ) -> None:
+        refused, acted_on = self._torn(trouble, messages)
+        reply([*refused, *self.queue.extend_now(acted_on, seconds)])
 
     def _torn(
         self, trouble: Trouble | None, messages: Sequence[Message]
@@ -194,29 +204,26 @@ class LyingSink:
     database: MemoryDatabase
 
     async def write(self, batch: Sequence[Outcome]) -> Written:
-        def act(_: Trouble | None, reply: _ReplyWritten) -> None:
-            try:
-                reply(self.database.commit(batch))
-            except DatabaseError as error:
-                reply(error)
-
-        seconds = STATEMENT_TIMEOUT_SECONDS
-        written = await self.line.call(COMMIT, act, seconds, _database_failure)
+        act: _Act[Written] = partial(self._commit, batch)
+        written = await self.line.call(COMMIT, act, STATEMENT_TIMEOUT_SECONDS, _database_failure)
         messages = [outcome.message for outcome in batch]
         self.line.world.note(Step.ACKNOWLEDGED, messages, self.line.replica)
         return written
 
-
-def _queue_failure(operation: str) -> _Failure:
-    def failure(code: str, trouble: Trouble | None) -> ConsumerError:
-        if trouble is Trouble.REFUSED:
-            return QueueRefusedError(operation, "AccessDenied")
-        return QueueError(operation, code)
-
-    return failure
+    def _commit(self, batch: Sequence[Outcome], _: Trouble | None, reply: _ReplyWritten) -> None:
+        try:
+            reply(self.database.commit(batch))
+        except DatabaseError as error:
+            reply(error)
 
 
-def _database_failure(_: str, trouble: Trouble | None) -> ConsumerError:
+def _queue_failure(operation: str, code: str, trouble: Trouble | None) -> ConsumerError:
+    if trouble is Trouble.REFUSED:
+        return QueueRefusedError(operation, "AccessDenied")
+    return QueueError(operation, code)
+
+
+def _database_failure(_operation: str, _code: str, trouble: Trouble | None) -> ConsumerError:
     if trouble is Trouble.REFUSED:
         return DatabaseRefusedError("42P01")
     return DatabaseError("08006")

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer import hooks
@@ -89,7 +89,6 @@ class World:
         self._violations: list[Violation] = []
         self._alive: dict[str, _Replica] = {}
         self._ended: list[asyncio.Task[None]] = []
-        self._calls: set[asyncio.Task[None]] = set()
         self._holder: dict[str, str] = {}
         self._troubled_until: dict[str, float] = {}
         self._to_come = 0
@@ -261,12 +260,6 @@ class World:
         delay = seconds + _PACKET_SECONDS * self.random()
         self.loop.call_later(delay, callback, context=self._outside)
 
-    def serve(self, call: Coroutine[object, object, None]) -> None:
-        """Run the far side of a call, whatever becomes of the replica."""
-        task = self.loop.create_task(call, context=self._outside)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard, context=self._outside)
-
     def later(self, callback: Callable[[], None]) -> None:
         """Call soon or late: during the commit or the delete, after it, or long after."""
 
@@ -306,7 +299,7 @@ class World:
     async def _clean_up(self) -> None:
         self.loop.exhume()
         alive = [replica.task for replica in self._alive.values() if replica.task]
-        tasks = [*self._ended, *alive, *self._calls]
+        tasks = [*self._ended, *alive]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
