@@ -123,7 +123,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self._add_timer(_Handle(self._now + delay, callback, args, context))
 
     def call_at(
         self,
@@ -132,9 +132,11 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = _Handle(when, callback, args, context)
+        return self._add_timer(_Handle(when, callback, args, context))
+
+    def _add_timer(self, handle: _Handle) -> asyncio.TimerHandle:
         self._numbers += 1
-        heapq.heappush(self._timers, (when, self._numbers, handle))
+        heapq.heappush(self._timers, (handle.when_seconds, self._numbers, handle))
         return handle
 
     def call_exception_handler(self, context: dict[str, object]) -> None:

@@ -89,7 +89,7 @@ class Line:
         return result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FarSide(Generic[_T]):
     line: Line
     act: _Act[_T]

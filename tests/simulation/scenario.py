@@ -107,7 +107,7 @@ def draw(seed: int) -> Scenario:
         seed=seed,
         slots=slots,
         limits=_limits(rng),
-        wait_seconds=rng.choice((1.0, 4.0, 20.0)),
+        wait_seconds=rng.choice((3.0, 8.0, 20.0)),
         is_permuted=rng.random() < 0.75,
         sends=tuple(sorted((_moment(rng, calm_at), _body(rng)) for _ in range(count))),
         spells=tuple(_spell(rng, calm_at) for _ in range(rng.randrange(6))),

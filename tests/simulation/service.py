@@ -7,7 +7,7 @@ from functools import cache
 
 from consumer.events import UserLogin, table_of
 from consumer.masking import KeyRing
-from consumer.messages import Message, Outcome, Reason, Row
+from consumer.messages import Message, Outcome, Quarantined, Reason, Row
 from consumer.pipeline import Pipeline
 from consumer.ports import Sink, Source, Transform as Transforms
 from consumer.transform import Transform
@@ -43,10 +43,28 @@ def _rules(transform: Transforms) -> Rules:
             return transform.quarantine(message, Reason.REJECTED_BY_DATABASE, _CONSTRAINT)
         return outcome
 
-    return replace(rules, expect=expect)
+    recover = {position: cache(each) for position, each in rules.recover.items()}
+    return replace(rules, expect=expect, recover=recover)
 
 
-_TRANSFORM = Transform(UserLogin, KINDS, RING)
+@dataclass(frozen=True, slots=True)
+class _Remembering:
+    """A transform that is asked once for each message: the same few are sent in every run."""
+
+    transform: Transforms
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def __call__(self, message: Message) -> Outcome:
+        key = message.message_id, message.body
+        if key not in self.outcomes:
+            self.outcomes[key] = self.transform(message)
+        return replace(self.outcomes[key], message=message)
+
+    def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
+        return self.transform.quarantine(message, reason, field_name)
+
+
+_TRANSFORM = _Remembering(Transform(UserLogin, KINDS, RING))
 
 
 @dataclass(frozen=True, slots=True)
