@@ -123,7 +123,10 @@ class MemoryQueue:
         return await answer
 
     def poll(self, reply: Callable[[list[Message]], None]) -> None:
-        """What a receive does once it has arrived, whatever becomes of who asked."""
+        """What a receive does once it has arrived, whatever becomes of who sent it.
+
+        `reply` is called with messages once there are some, or with none after `wait_seconds`.
+        """
         loop = asyncio.get_running_loop()
         self._look(_Poll(self.clock() + self.wait_seconds, reply, loop))
 

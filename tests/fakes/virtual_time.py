@@ -53,7 +53,6 @@ class _Handle(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         self.is_cancelled = True
-        self.args = ()
 
     def cancelled(self) -> bool:
         return self.is_cancelled

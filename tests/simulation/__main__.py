@@ -42,7 +42,7 @@ def main(seeds: int, first: int, seed: int | None, processes: int | None) -> Non
 
 def failing(seeds: range) -> list[int]:
     """Those of the seeds in whose run a promise was broken."""
-    # What a run leaves in cycles is all in the youngest generation at its end, and only then.
+    # With the collector off, all that a run leaves in cycles is in the youngest generation.
     gc.disable()
     failed = []
     for seed in seeds:

@@ -75,25 +75,23 @@ class Line:
         """Have `act` done on the far side; raises a `failure`, at the latest after `seconds`."""
         trouble, loop = self.world.trouble(self.replica, operation), asyncio.get_running_loop()
         answer: asyncio.Future[_T | ConsumerError] = loop.create_future()
-        far = _FarSide(self, act, partial(failure, operation), trouble, answer)
+        fail = partial(failure, operation)
+        far = _FarSide(self, act, fail, trouble, answer)
         stall_seconds = 2 * seconds * self.world.random() if trouble is Trouble.STALLS else 0.0
         self.world.travel(stall_seconds, far.arrive)
-        deadline = loop.call_later(seconds, _time_out, answer, operation, failure)
+        deadline = loop.call_later(seconds, lambda: _settle(answer, fail("TimeoutError", None)))
         result = await answer
         deadline.cancel()
         if isinstance(result, ConsumerError):
-            try:
-                raise result
-            finally:
-                del result, answer, far
+            raise result
         return result
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _FarSide(Generic[_T]):
     line: Line
     act: _Act[_T]
-    failure: Callable[[str, Trouble | None], ConsumerError]
+    fail: Callable[[str, Trouble | None], ConsumerError]
     trouble: Trouble | None
     answer: asyncio.Future[_T | ConsumerError]
 
@@ -101,7 +99,7 @@ class _FarSide(Generic[_T]):
         if self.trouble is Trouble.KILLED_BEFORE:
             self.line.world.kill(self.line.replica)
         elif self.trouble in _NOT_ACTED_ON:
-            self._reply(self.failure("Unavailable", self.trouble))
+            self._reply(self.fail("Unavailable", self.trouble))
         else:
             self.act(self.trouble, self._reply)
 
@@ -110,19 +108,13 @@ class _FarSide(Generic[_T]):
             self.line.world.kill(self.line.replica)
             return
         if self.trouble is Trouble.ANSWER_LOST:
-            result = self.failure("ConnectionClosed", self.trouble)
+            result = self.fail("ConnectionClosed", self.trouble)
         self.line.world.travel(0.0, partial(_settle, self.answer, result))
 
 
 def _settle(answer: asyncio.Future[_T | ConsumerError], result: _T | ConsumerError) -> None:
     if not answer.done():
         answer.set_result(result)
-
-
-def _time_out(
-    answer: asyncio.Future[_T | ConsumerError], operation: str, failure: _Failure
-) -> None:
-    _settle(answer, failure(operation, "TimeoutError", None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def draw(seed: int) -> Scenario:
     """The run of a seed."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     calm_at = rng.uniform(2, 70)
-    slots = rng.choice((1, 1, 1, 2, 2, 3, 4))
+    slots = rng.choice((1, 1, 1, 2, 2, 3))
     count = rng.choices((rng.randrange(1, 10), rng.randrange(10, 30)), (4, 1))[0]
     scenario = Scenario(
         seed=seed,

@@ -49,7 +49,10 @@ def _rules(transform: Transforms) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Remembering:
-    """A transform that is asked once for each message: the same few are sent in every run."""
+    """A transform that is asked once for each message: the same few are sent in every run.
+
+    A message's time follows from its id.
+    """
 
     transform: Transforms
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
