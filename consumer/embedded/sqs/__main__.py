@@ -5,6 +5,7 @@ import signal
 
 import click
 
+from consumer.commands import run_async
 from consumer.embedded.sqs.errors import SqsError
 from consumer.embedded.sqs.server import SqsServer
 
@@ -20,7 +21,7 @@ from consumer.embedded.sqs.server import SqsServer
 def main(host: str, port: int, names: tuple[str, ...]) -> None:
     """Run until told to stop."""
     try:
-        asyncio.run(_serve(host, port, names))
+        run_async(_serve(host, port, names))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
     except SqsError as error:
