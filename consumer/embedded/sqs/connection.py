@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
@@ -18,32 +17,24 @@ _IDLE_SECONDS = 120.0
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A request; names of headers are in lower case."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class HttpConnection(asyncio.Protocol):
     """One client's connection.
 
-    `on_request` is called for each request and answers it, at once or later, with `respond` or
-    with `abort`. `on_lost` is called once, when the connection is gone; then `is_open` is false.
+    `on_request` is called for each request, with its head and its body, and answers it, at once or
+    later, with `respond` or with `abort`. `on_lost` is called once, when the connection is gone;
+    then `is_open` is false.
     """
 
     def __init__(
         self,
-        on_request: Callable[["HttpConnection", HttpRequest], None],
+        on_request: Callable[["HttpConnection", Head, bytes], None],
         on_made: Callable[["HttpConnection"], None],
         on_lost: Callable[["HttpConnection"], None],
     ) -> None:
         self._on_request = on_request
         self._on_made = on_made
         self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._head: Head | None = None
@@ -80,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._active_at = asyncio.get_running_loop().time()
+        self._active_at = self._loop.time()
         self._buffer += data
         self._parse()
         if len(self._buffer) > MAX_BODY_BYTES:
@@ -102,17 +93,17 @@ class HttpConnection(asyncio.Protocol):
         if not self.is_open or self._head is None:
             return
         keeps_alive = self._head.keeps_alive
-        lines = [
-            f"HTTP/1.1 {status} {_REASONS.get(status, '')}",
-            f"Content-Type: {content_type}",
-            f"Content-Length: {len(body)}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-            *(() if keeps_alive else ("Connection: close",)),
-        ]
-        self._write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        head = (
+            f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
+            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        )
+        for name, value in headers.items():
+            head += f"{name}: {value}\r\n"
+        head += "\r\n" if keeps_alive else "Connection: close\r\n\r\n"
+        self._write(head.encode("latin-1") + body)
         self._head = None
         self._is_busy = False
-        self._active_at = asyncio.get_running_loop().time()
+        self._active_at = self._loop.time()
         if keeps_alive:
             self._resume()
         else:
@@ -134,27 +125,27 @@ class HttpConnection(asyncio.Protocol):
             return
         self._is_parsing = True
         try:
-            while self._takes_requests() and (request := self._next_request()) is not None:
+            while self._takes_requests() and (head := self._next_head()) is not None:
+                body = take_body(self._buffer, head)
+                if body is None:
+                    break
                 self._is_busy = True
-                self._on_request(self, request)
+                self._on_request(self, head, body)
         except BadRequestError as error:
             self._refuse(error.status)
         finally:
             self._is_parsing = False
 
     def _takes_requests(self) -> bool:
-        return self.is_open and not self._is_busy and not self._writes_paused
+        return bool(self._buffer) and self.is_open and not self._is_busy and not self._writes_paused
 
-    def _next_request(self) -> HttpRequest | None:
+    def _next_head(self) -> Head | None:
+        """Return the head of the request whose body is still to be taken."""
         if self._head is None:
             self._head = take_head(self._buffer)
-            if self._head is None:
-                return None
-            if self._head.awaits_continue:
+            if self._head is not None and self._head.awaits_continue:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        head = self._head
-        body = take_body(self._buffer, head)
-        return None if body is None else HttpRequest(head.method, head.target, head.headers, body)
+        return self._head
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._head = Head("", "", {}, 0, keeps_alive=False)
@@ -181,10 +172,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _watch_idleness(self) -> None:
         """Close a connection on which nothing has come or gone for long, but for a waiting one."""
-        loop = asyncio.get_running_loop()
         if self._is_busy or not self._idle_timer:
-            self._active_at = loop.time()
-        if loop.time() - self._active_at >= _IDLE_SECONDS:
+            self._active_at = self._loop.time()
+        idle_at = self._active_at + _IDLE_SECONDS
+        if self._loop.time() >= idle_at:
             self.abort()
         else:
-            self._idle_timer = loop.call_at(self._active_at + _IDLE_SECONDS, self._watch_idleness)
+            self._idle_timer = self._loop.call_at(idle_at, self._watch_idleness)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from consumer.embedded.sqs import json_protocol, query_protocol
-from consumer.embedded.sqs.connection import HttpConnection, HttpRequest
+from consumer.embedded.sqs.connection import HttpConnection
 from consumer.embedded.sqs.errors import SqsError
+from consumer.embedded.sqs.framing import Head
 from consumer.embedded.sqs.parameters import Json, Parameters
 
 ProtocolName: TypeAlias = Literal["json", "query"]
@@ -36,7 +37,8 @@ class Exchange(Protocol):
 
 def exchange_of(
     connection: HttpConnection,
-    request: HttpRequest,
+    head: Head,
+    body: bytes,
     default_url: str,
     protocols: Collection[ProtocolName],
 ) -> Exchange:
@@ -44,15 +46,15 @@ def exchange_of(
 
     A server of one protocol takes everything for a request in it, malformed as it may be then.
     """
-    host = request.headers.get("host")
+    host = head.headers.get("host")
     base_url = f"http://{host}" if host else default_url
-    target = request.headers.get("x-amz-target", "")
+    target = head.headers.get("x-amz-target", "")
     is_json = target.startswith(json_protocol.TARGET_PREFIX)
     if "json" in protocols and (is_json or "query" not in protocols):
         operation = target.removeprefix(json_protocol.TARGET_PREFIX)
-        return JsonExchange(connection, operation, base_url, request.body)
-    path, _, query = request.target.partition("?")
-    form = request.body if request.method == "POST" else query.encode("latin-1")
+        return JsonExchange(connection, operation, base_url, body)
+    path, _, query = head.target.partition("?")
+    form = body if head.method == "POST" else query.encode("latin-1")
     return QueryExchange(connection, base_url, path, form)
 
 

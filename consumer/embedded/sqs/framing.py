@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 MAX_HEAD_BYTES = 32_768
 # A message of 1 MiB, each byte of it escaped with six.
 MAX_BODY_BYTES = 8 * 1_048_576
 
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (\S{1,8000}) HTTP/1\.([01])")
+_REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (\S{1,8000}) HTTP/1\.([01])", re.ASCII)
+_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A request line and headers, whose names are in lower case; `size` is the body's."""
 
     method: str
@@ -50,32 +50,34 @@ def take_head(buffer: bytearray) -> Head | None:
         raise BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     if end < 0:
         return None
-    first, *lines = bytes(buffer[:end]).split(b"\r\n")
+    first, *lines = buffer[:end].decode("latin-1").split("\r\n")
     del buffer[: end + 4]
     match = _REQUEST_LINE.fullmatch(first)
     if match is None:
         raise BadRequestError(HTTPStatus.BAD_REQUEST)
+    method, target, minor_version = match.groups()
+    headers = _headers(lines)
+    size = _content_length(headers)
+    return Head(method, target, headers, size, _keeps_alive(headers, minor_version))
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.decode("latin-1").partition(":")
+        name, colon, value = line.partition(":")
         name = name.lower()
-        if not colon or not name or name != name.strip() or _is_ambiguous(name, headers):
+        if not colon or not name or name != name.strip():
+            raise BadRequestError(HTTPStatus.BAD_REQUEST)
+        # Two headers would say where the body ends.
+        if name in _FRAMING_HEADERS and not _FRAMING_HEADERS.isdisjoint(headers):
             raise BadRequestError(HTTPStatus.BAD_REQUEST)
         headers[name] = value.strip()
+    return headers
+
+
+def _keeps_alive(headers: Mapping[str, str], minor_version: str) -> bool:
     options = {each.strip().lower() for each in headers.get("connection", "").split(",")}
-    return Head(
-        match[1].decode(),
-        match[2].decode("latin-1"),
-        headers,
-        _content_length(headers),
-        "close" not in options and (match[3] == b"1" or "keep-alive" in options),
-    )
-
-
-def _is_ambiguous(name: str, headers: Mapping[str, str]) -> bool:
-    """Whether two headers would say where the body ends."""
-    framing = {"content-length", "transfer-encoding"}
-    return name in framing and not framing.isdisjoint(headers)
+    return "close" not in options and (minor_version == "1" or "keep-alive" in options)
 
 
 def _content_length(headers: Mapping[str, str]) -> int:

@@ -13,7 +13,7 @@ from typing import Self
 from consumer.embedded.sqs import message_actions, queue_actions
 from consumer.embedded.sqs.account import Account
 from consumer.embedded.sqs.calls import Call, queue_url
-from consumer.embedded.sqs.connection import HttpConnection, HttpRequest
+from consumer.embedded.sqs.connection import HttpConnection
 from consumer.embedded.sqs.errors import UNKNOWN_OPERATION, Code, SqsError
 from consumer.embedded.sqs.exchanges import Exchange, ProtocolName, exchange_of
 from consumer.embedded.sqs.faults import (
@@ -26,6 +26,7 @@ from consumer.embedded.sqs.faults import (
     RefuseEntries,
     Request,
 )
+from consumer.embedded.sqs.framing import Head
 from consumer.embedded.sqs.long_polls import LongPolls, Poll
 from consumer.embedded.sqs.messages import Received
 from consumer.embedded.sqs.parameters import Json, Parameters
@@ -160,11 +161,11 @@ class SqsServer:
         if poll is not None:
             self._polls.remove(poll)
 
-    def _on_request(self, connection: HttpConnection, request: HttpRequest) -> None:
-        if request.method == "GET" and request.target == "/health":
+    def _on_request(self, connection: HttpConnection, head: Head, body: bytes) -> None:
+        if head.method == "GET" and head.target == "/health":
             connection.respond(200, "text/plain", b"ok\n", {})
             return
-        exchange = exchange_of(connection, request, self.endpoint_url, self._protocols)
+        exchange = exchange_of(connection, head, body, self.endpoint_url, self._protocols)
         self.calls[exchange.operation] += 1
         try:
             parameters = exchange.parameters()
