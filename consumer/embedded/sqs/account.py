@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from consumer.embedded.sqs.attributes import QueueSettings, changed, difference, settings_of
 from consumer.embedded.sqs.errors import (
@@ -131,7 +131,7 @@ class Account:
         moved, started_ms = 0, self._clock_ms()
         for message in source.give_up(source.visible):
             target = destination or self.find_by_arn(message.dead_letter_source or "") or source
-            target.send(replace(message.draft, delay_seconds=0))
+            target.send(message.draft._replace(delay_seconds=0))
             moved += 1
         task = MoveTask(
             secrets.token_urlsafe(), source.arn, destination_arn or None, moved, started_ms

@@ -1,6 +1,5 @@
 """Deadlines that can be moved and dropped, and told in their order."""
 
-from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 _FEW = 64
@@ -41,12 +40,15 @@ class Deadlines:
             heappop(heap)
         return None
 
-    def take_due(self, now_ms: int) -> Iterator[int]:
-        """Take out and yield, earliest first, the keys whose deadline has come."""
-        while (deadline_ms := self.first()) is not None and deadline_ms <= now_ms:
-            _, key = heappop(self._heap)
-            del self._deadline_of[key]
-            yield key
+    def take_due(self, now_ms: int) -> list[int]:
+        """Take out and return, earliest first, the keys whose deadline has come."""
+        heap, due = self._heap, []
+        while heap and heap[0][0] <= now_ms:
+            deadline_ms, key = heappop(heap)
+            if self._deadline_of.get(key) == deadline_ms:
+                del self._deadline_of[key]
+                due.append(key)
+        return due
 
     def _rebuild(self) -> None:
         self._heap = [(deadline_ms, key) for key, deadline_ms in self._deadline_of.items()]

@@ -1,8 +1,9 @@
 """A message as the queue keeps it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import NamedTuple
 
 AttributeValue = Mapping[str, str]
@@ -18,13 +19,12 @@ class State(Enum):
     GONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a sender says of a message; `delay_seconds` None means the queue's own."""
 
     body: str
     body_md5: str
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue] = MappingProxyType({})
     attributes_md5: str | None = None
     trace_header: str | None = None
     group_id: str | None = None

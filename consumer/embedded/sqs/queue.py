@@ -3,8 +3,8 @@
 No operation looks through the messages: each is O(log n), whatever waits.
 """
 
+import random
 import secrets
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Queue:
     """The messages of one queue.
 
     `clock_ms` returns milliseconds since the epoch; `find_queue` a queue by its ARN, for the
-    redrive; `new_id` a new MessageId.
+    redrive.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Queue:
         clock_ms: ClockMs,
         find_queue: Callable[[str], "Queue | None"] = lambda _: None,
         limits: Limits | None = None,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.arn = arn
         self.settings = settings
@@ -61,7 +60,8 @@ class Queue:
         self._clock_ms = clock_ms
         self._find_queue = find_queue
         self._limits = limits or Limits()
-        self._new_id = new_id
+        # Message ids must differ; they need not be secret.
+        self._random_bits = random.Random().getrandbits  # noqa: S311
         self._receipts = Receipts(secrets.token_bytes(8))
         self._deduplication = Deduplication(self._limits.deduplication_seconds * 1000)
         self._last_key = 0
@@ -212,7 +212,7 @@ class Queue:
         adopted = replace(message, dead_letter_source=source_arn)
         if self.settings.is_fifo:
             adopted.sent_ms = now_ms
-            adopted.draft = replace(message.draft, deduplication_id=message.message_id)
+            adopted.draft = message.draft._replace(deduplication_id=message.message_id)
         self._store(adopted, now_ms, delayed=False)
 
     def give_up(self, limit: int) -> list[StoredMessage]:
@@ -249,6 +249,11 @@ class Queue:
         for key in self._sent.take_due(now_ms - self.settings.retention_seconds * 1000):
             self._remove(self._messages[key])
         return now_ms
+
+    def _new_id(self) -> str:
+        """Return a random UUID (RFC 9562, version 4)."""
+        digits = f"{self._random_bits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
     def _store(self, message: StoredMessage, now_ms: int, *, delayed: bool = True) -> str:
         self._last_key += 1
