@@ -40,7 +40,6 @@ def draft_of(parameters: Parameters, settings: QueueSettings) -> Draft:
     """
     body = parameters.text("MessageBody")
     _check_characters(body)
-    encoded = body.encode()
     attributes = _attributes(parameters)
     if size_of(parameters) > settings.max_message_bytes:
         raise SqsError(
@@ -48,6 +47,7 @@ def draft_of(parameters: Parameters, settings: QueueSettings) -> Draft:
             "One or more parameters cannot be validated. Reason: Message must be shorter than "
             f"{settings.max_message_bytes} bytes.",
         )
+    encoded = body.encode()
     group_id, deduplication_id = ids_of(parameters, settings, encoded)
     return Draft(
         body=body,
@@ -98,11 +98,14 @@ def size_of(parameters: Parameters) -> int:
 
 
 def _bytes_of(text: str | None) -> int:
-    return len(text.encode(errors="replace")) if text else 0
+    if not text or text.isascii():
+        return len(text or "")
+    return len(text.encode(errors="replace"))
 
 
 def _check_characters(text: str) -> None:
-    if _FORBIDDEN.search(text):
+    # What is printable is allowed.
+    if not text.isprintable() and _FORBIDDEN.search(text):
         raise SqsError(
             INVALID_MESSAGE_CONTENTS,
             "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | "
@@ -141,6 +144,8 @@ def _id(parameters: Parameters, name: str) -> str | None:
 
 def _attributes(parameters: Parameters) -> Mapping[str, AttributeValue]:
     given = parameters.inner_map("MessageAttributes")
+    if not given:
+        return {}
     if len(given) > _MAX_ATTRIBUTES:
         raise invalid("MessageAttributes", len(given), "Must be at most 10.")
     return {name: _attribute(name, value) for name, value in sorted(given.items())}

@@ -21,10 +21,12 @@ class Parameters:
         Raises:
             SqsError: it is missing, or no text.
         """
-        value = self.optional_text(name)
+        value = self.values.get(name)
         if not value:
             raise missing(name)
-        return value
+        if isinstance(value, str):
+            return value
+        raise _wrong_type(name)
 
     def optional_text(self, name: str) -> str | None:
         """Return a text, or None where there is none.
