@@ -77,13 +77,13 @@ class Queue:
     def visible(self) -> int:
         """How many messages may be received, or wait in a group to be received."""
         self._advance()
-        return len(self._messages) - self._in_flight - self._delayed
+        return len(self._messages) - len(self._hidden)
 
     @property
     def in_flight(self) -> int:
         """How many messages are received and not yet deleted or visible again."""
         self._advance()
-        return self._in_flight
+        return len(self._hidden) - self._delayed
 
     @property
     def delayed(self) -> int:
@@ -151,12 +151,13 @@ class Queue:
         Raises:
             SqsError: ReceiptHandleIsInvalid; or, in a FIFO queue, the handle has expired.
         """
-        self._advance()
+        is_fifo = self.settings.is_fifo
+        if is_fifo:
+            self._advance()  # only there does it matter whether a handle has expired
         message, is_newest = self._find(handle)
         if message is None:
             return
-        is_expired = not is_newest or message.state is not State.IN_FLIGHT
-        if self.settings.is_fifo and is_expired:
+        if is_fifo and (not is_newest or message.state is not State.IN_FLIGHT):
             raise _bad_handle("The receipt handle has expired.")
         if is_newest:
             self._remove(message)
@@ -238,7 +239,6 @@ class Queue:
         self._line: Line = FifoLine() if self.settings.is_fifo else StandardLine()
         self._hidden = Deadlines()
         self._sent = Deadlines()
-        self._in_flight = 0
         self._delayed = 0
 
     def _advance(self) -> int:
@@ -273,7 +273,7 @@ class Queue:
         return message.message_id
 
     def _within_room(self, limit: int) -> int:
-        room = self._limits.in_flight_messages - self._in_flight
+        room = self._limits.in_flight_messages - (len(self._hidden) - self._delayed)
         if room <= 0 and not self.settings.is_fifo:
             raise SqsError(OVER_LIMIT, f"Too many messages are in flight in {self.name}.")
         return min(limit, room)
@@ -297,30 +297,25 @@ class Queue:
             message.first_received_ms = now_ms
         if seconds:
             message.state = State.IN_FLIGHT
-            self._in_flight += 1
             self._hidden.set(message.key, now_ms + seconds * 1000)
             self._line.hidden(message)
         return Received(message, self._receipts.issue(message.key, message.receive_count))
 
     def _show(self, message: StoredMessage) -> None:
-        self._count_out(message)
+        if message.state is State.DELAYED:
+            self._delayed -= 1
         message.state = State.VISIBLE
         self._line.add(message)
         self._line.settled(message)
 
     def _remove(self, message: StoredMessage) -> None:
-        self._count_out(message)
+        if message.state is State.DELAYED:
+            self._delayed -= 1
         message.state = State.GONE
         del self._messages[message.key]
         self._hidden.discard(message.key)
         self._sent.discard(message.key)
         self._line.settled(message)
-
-    def _count_out(self, message: StoredMessage) -> None:
-        if message.state is State.IN_FLIGHT:
-            self._in_flight -= 1
-        elif message.state is State.DELAYED:
-            self._delayed -= 1
 
     def _find(self, handle: str) -> tuple[StoredMessage | None, bool]:
         key, receive_count = self._receipts.read(handle)
