@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumer.embedded.sqs.account import ACCOUNT_ID, Account
 from consumer.embedded.sqs.errors import (
@@ -20,8 +20,7 @@ _MAX_ENTRIES = 10
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call of an operation.
 
     `base_url` is the server's URL as this client reached it; `refused_entries` are the entries of

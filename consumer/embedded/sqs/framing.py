@@ -8,6 +8,7 @@ from typing import NamedTuple
 MAX_HEAD_BYTES = 32_768
 # A message of 1 MiB, each byte of it escaped with six.
 MAX_BODY_BYTES = 8 * 1_048_576
+_MAX_DIGITS = len(str(MAX_BODY_BYTES))
 
 _REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (\S{1,8000}) HTTP/1\.([01])", re.ASCII)
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
@@ -76,17 +77,21 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 def _keeps_alive(headers: Mapping[str, str], minor_version: str) -> bool:
-    options = {each.strip().lower() for each in headers.get("connection", "").split(",")}
+    given = headers.get("connection")
+    if given is None:
+        return minor_version == "1"
+    options = {each.strip().lower() for each in given.split(",")}
     return "close" not in options and (minor_version == "1" or "keep-alive" in options)
 
 
 def _content_length(headers: Mapping[str, str]) -> int:
-    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+    encoding = headers.get("transfer-encoding")
+    if encoding is not None and encoding.lower() != "chunked":
         raise BadRequestError(HTTPStatus.NOT_IMPLEMENTED)
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
         raise BadRequestError(HTTPStatus.BAD_REQUEST)
-    if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
+    if len(length) > _MAX_DIGITS or int(length) > MAX_BODY_BYTES:
         raise BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return int(length)
 

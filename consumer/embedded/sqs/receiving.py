@@ -1,7 +1,7 @@
 """ReceiveMessage: what was asked for, and the answer's shape."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumer.embedded.sqs.attributes import MAX_VISIBILITY_SECONDS
 from consumer.embedded.sqs.calls import Call
@@ -15,8 +15,7 @@ _MAX_MESSAGES = 10
 _MAX_WAIT_SECONDS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Receive:
+class Receive(NamedTuple):
     """A receive; `hide` is false where a placed fault delivers a message twice."""
 
     queue: Queue
