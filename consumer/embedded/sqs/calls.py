@@ -13,7 +13,13 @@ from consumer.embedded.sqs.errors import (
     Code,
     SqsError,
 )
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+    inner_list_of,
+    optional_text_of,
+    text_of,
+)
 from consumer.embedded.sqs.queue import Queue
 
 _MAX_ENTRIES = 10
@@ -38,7 +44,7 @@ class Call(NamedTuple):
         Raises:
             SqsError: QueueUrl is missing, or there is no such queue.
         """
-        return self.account.queue(queue_name(self.parameters.text("QueueUrl")))
+        return self.account.queue(queue_name(text_of(self.parameters, "QueueUrl")))
 
     def url_of(self, queue: Queue) -> str:
         """Return a queue's URL for this client."""
@@ -81,7 +87,7 @@ def each_entry(call: Call, act: Callable[[Parameters], Mapping[str, Json]]) -> J
 
 
 def _entries(parameters: Parameters) -> dict[str, Parameters]:
-    given = parameters.inner_list("Entries")
+    given = inner_list_of(parameters, "Entries")
     if not given:
         raise SqsError(EMPTY_BATCH_REQUEST, "There should be at least one entry in the request.")
     if len(given) > _MAX_ENTRIES:
@@ -91,7 +97,7 @@ def _entries(parameters: Parameters) -> dict[str, Parameters]:
         )
     entries: dict[str, Parameters] = {}
     for entry in given:
-        entry_id = entry.optional_text("Id") or ""
+        entry_id = optional_text_of(entry, "Id") or ""
         if not _ENTRY_ID.fullmatch(entry_id):
             raise SqsError(
                 INVALID_BATCH_ENTRY_ID,

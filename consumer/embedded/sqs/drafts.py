@@ -20,7 +20,13 @@ from consumer.embedded.sqs.errors import (
     missing,
 )
 from consumer.embedded.sqs.messages import AttributeValue, Draft
-from consumer.embedded.sqs.parameters import Parameters
+from consumer.embedded.sqs.parameters import (
+    Parameters,
+    inner_map_of,
+    integer_of,
+    optional_text_of,
+    text_of,
+)
 
 _MAX_DELAY_SECONDS = 900
 _MAX_ATTRIBUTES = 10
@@ -38,7 +44,7 @@ def draft_of(parameters: Parameters, settings: QueueSettings) -> Draft:
     Raises:
         SqsError: something is missing, not allowed, or too long.
     """
-    body = parameters.text("MessageBody")
+    body = text_of(parameters, "MessageBody")
     _check_characters(body)
     attributes = _attributes(parameters)
     if size_of(parameters) > settings.max_message_bytes:
@@ -88,11 +94,11 @@ def ids_of(
 
 def size_of(parameters: Parameters) -> int:
     """Return how many bytes a message counts: body, and names, types and values of attributes."""
-    size = _bytes_of(parameters.optional_text("MessageBody"))
-    for name, value in parameters.inner_map("MessageAttributes").items():
-        size += _bytes_of(name) + _bytes_of(value.optional_text("DataType"))
-        size += _bytes_of(value.optional_text("StringValue"))
-        binary = value.optional_text("BinaryValue") or ""
+    size = _bytes_of(optional_text_of(parameters, "MessageBody"))
+    for name, value in inner_map_of(parameters, "MessageAttributes").items():
+        size += _bytes_of(name) + _bytes_of(optional_text_of(value, "DataType"))
+        size += _bytes_of(optional_text_of(value, "StringValue"))
+        binary = optional_text_of(value, "BinaryValue") or ""
         size += len(binary) * 3 // 4 - binary.count("=")
     return size
 
@@ -114,16 +120,16 @@ def _check_characters(text: str) -> None:
 
 
 def _trace_header(parameters: Parameters) -> str | None:
-    given = parameters.inner_map("MessageSystemAttributes").get("AWSTraceHeader")
+    given = inner_map_of(parameters, "MessageSystemAttributes").get("AWSTraceHeader")
     if given is None:
         return None
-    text = given.text("StringValue")
+    text = text_of(given, "StringValue")
     _check_characters(text)
     return text
 
 
 def _delay(parameters: Parameters, settings: QueueSettings) -> int | None:
-    seconds = parameters.integer("DelaySeconds", 0, _MAX_DELAY_SECONDS)
+    seconds = integer_of(parameters, "DelaySeconds", 0, _MAX_DELAY_SECONDS)
     if not settings.is_fifo:
         return seconds
     if seconds:
@@ -133,7 +139,7 @@ def _delay(parameters: Parameters, settings: QueueSettings) -> int | None:
 
 
 def _id(parameters: Parameters, name: str) -> str | None:
-    value = parameters.optional_text(name)
+    value = optional_text_of(parameters, name)
     if value is not None and not _ID.fullmatch(value):
         reason = (
             f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
@@ -143,7 +149,7 @@ def _id(parameters: Parameters, name: str) -> str | None:
 
 
 def _attributes(parameters: Parameters) -> Mapping[str, AttributeValue]:
-    given = parameters.inner_map("MessageAttributes")
+    given = inner_map_of(parameters, "MessageAttributes")
     if not given:
         return {}
     if len(given) > _MAX_ATTRIBUTES:
@@ -152,13 +158,13 @@ def _attributes(parameters: Parameters) -> Mapping[str, AttributeValue]:
 
 
 def _attribute(name: str, value: Parameters) -> AttributeValue:
-    data_type = value.text("DataType")
+    data_type = text_of(value, "DataType")
     if not _ATTRIBUTE_NAME.fullmatch(name) or not _ATTRIBUTE_TYPE.fullmatch(data_type):
         raise SqsError(
             INVALID_PARAMETER, f"The message attribute '{name}' has an invalid name or type."
         )
     field = "BinaryValue" if data_type.startswith("Binary") else "StringValue"
-    content = value.optional_text(field)
+    content = optional_text_of(value, field)
     if not content:
         raise SqsError(
             INVALID_PARAMETER,

@@ -9,7 +9,10 @@ from consumer.embedded.sqs import json_protocol, query_protocol
 from consumer.embedded.sqs.connection import HttpConnection
 from consumer.embedded.sqs.errors import SqsError
 from consumer.embedded.sqs.framing import Head
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+)
 
 ProtocolName: TypeAlias = Literal["json", "query"]
 
@@ -92,13 +95,13 @@ class QueryExchange:
         self.base_url = base_url
         self.operation = ""
         self._malformed: SqsError | None = None
-        self._parameters = Parameters({})
+        self._parameters: Parameters = {}
         try:
             self.operation, given = query_protocol.read_call(form)
         except SqsError as error:
             self._malformed = error
         else:
-            self._parameters = Parameters({"QueueUrl": path, **given.values})
+            self._parameters = {"QueueUrl": path, **given}
 
     def parameters(self) -> Parameters:
         """See Exchange."""

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from consumer.embedded.sqs.errors import MALFORMED, SqsError
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+)
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS."
@@ -27,7 +30,7 @@ def read_parameters(body: bytes) -> Parameters:
         raise SqsError(MALFORMED, "The request is not JSON.") from None
     if not isinstance(values, dict):
         raise SqsError(MALFORMED, "The request is not a JSON object.")
-    return Parameters(values)
+    return values
 
 
 def _parsed(body: bytes) -> object:

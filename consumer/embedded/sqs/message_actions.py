@@ -11,7 +11,13 @@ from consumer.embedded.sqs.calls import Call, each_entry
 from consumer.embedded.sqs.drafts import draft_of, ids_of, size_of
 from consumer.embedded.sqs.errors import BATCH_REQUEST_TOO_LONG, SqsError, missing
 from consumer.embedded.sqs.messages import Draft
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+    inner_list_of,
+    integer_of,
+    text_of,
+)
 from consumer.embedded.sqs.queue import Queue
 
 
@@ -46,13 +52,13 @@ def send_message(call: Call) -> Json:
 def send_message_batch(call: Call) -> Json:
     """SendMessageBatch."""
     queue = call.queue()
-    _check_batch(queue, call.parameters.inner_list("Entries"))
+    _check_batch(queue, inner_list_of(call.parameters, "Entries"))
     return each_entry(call, lambda entry: _send(queue, draft_of(entry, queue.settings)))
 
 
 def _change_visibility(queue: Queue, entry: Parameters) -> Mapping[str, Json]:
-    handle = entry.text("ReceiptHandle")
-    seconds = entry.integer("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)
+    handle = text_of(entry, "ReceiptHandle")
+    seconds = integer_of(entry, "VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)
     if seconds is None:
         raise missing("VisibilityTimeout")
     queue.change_visibility(handle, seconds)
@@ -60,7 +66,7 @@ def _change_visibility(queue: Queue, entry: Parameters) -> Mapping[str, Json]:
 
 
 def _delete(queue: Queue, entry: Parameters) -> Mapping[str, Json]:
-    queue.delete(entry.text("ReceiptHandle"))
+    queue.delete(text_of(entry, "ReceiptHandle"))
     return {}
 
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from consumer.embedded.sqs.errors import MALFORMED, SqsError
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+)
 
 CONTENT_TYPE = "text/xml"
 
@@ -74,7 +77,7 @@ def read_call(form: bytes) -> tuple[str, Parameters]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise SqsError(MALFORMED, "The form is malformed.") from None
     action = tree.get("Action")
-    return action if isinstance(action, str) else "", Parameters(values)
+    return action if isinstance(action, str) else "", values
 
 
 def result_body(operation: str, result: Json, request_id: str) -> bytes:

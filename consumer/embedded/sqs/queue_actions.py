@@ -8,7 +8,14 @@ import re
 
 from consumer.embedded.sqs.calls import Call
 from consumer.embedded.sqs.errors import INVALID_ATTRIBUTE_NAME, SqsError, invalid
-from consumer.embedded.sqs.parameters import Json
+from consumer.embedded.sqs.parameters import (
+    Json,
+    integer_of,
+    optional_text_of,
+    text_map_of,
+    text_of,
+    texts_of,
+)
 from consumer.embedded.sqs.queue import Queue
 
 _QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(?:\.fifo)?")
@@ -19,12 +26,12 @@ _MAX_MOVES_PER_SECOND = 500
 
 def create_queue(call: Call) -> Json:
     """CreateQueue."""
-    name = call.parameters.text("QueueName")
+    name = text_of(call.parameters, "QueueName")
     if not _QUEUE_NAME.fullmatch(name):
         reason = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 long"
         raise invalid("QueueName", name, reason)
-    queue = call.account.create_queue(name, call.parameters.text_map("Attributes"))
-    queue.tags.update(call.parameters.text_map("tags") or call.parameters.text_map("Tags"))
+    queue = call.account.create_queue(name, text_map_of(call.parameters, "Attributes"))
+    queue.tags.update(text_map_of(call.parameters, "tags") or text_map_of(call.parameters, "Tags"))
     return {"QueueUrl": call.url_of(queue)}
 
 
@@ -36,7 +43,7 @@ def delete_queue(call: Call) -> None:
 def get_queue_attributes(call: Call) -> Json:
     """GetQueueAttributes."""
     attributes = _shown(call.queue())
-    wanted = call.parameters.texts("AttributeNames")
+    wanted = texts_of(call.parameters, "AttributeNames")
     if "All" in wanted:
         return {"Attributes": attributes}
     for name in wanted:
@@ -47,7 +54,7 @@ def get_queue_attributes(call: Call) -> Json:
 
 def get_queue_url(call: Call) -> Json:
     """GetQueueUrl."""
-    return {"QueueUrl": call.url_of(call.account.queue(call.parameters.text("QueueName")))}
+    return {"QueueUrl": call.url_of(call.account.queue(text_of(call.parameters, "QueueName")))}
 
 
 def list_dead_letter_source_queues(call: Call) -> Json:
@@ -58,8 +65,8 @@ def list_dead_letter_source_queues(call: Call) -> Json:
 
 def list_message_move_tasks(call: Call) -> Json:
     """ListMessageMoveTasks."""
-    tasks = call.account.move_tasks(call.parameters.text("SourceArn"))
-    count = call.parameters.integer("MaxResults", 1, _MAX_MOVE_TASKS) or 1
+    tasks = call.account.move_tasks(text_of(call.parameters, "SourceArn"))
+    count = integer_of(call.parameters, "MaxResults", 1, _MAX_MOVE_TASKS) or 1
     results: list[Json] = []
     for task in tasks[:count]:
         result: dict[str, Json] = {
@@ -82,7 +89,7 @@ def list_queue_tags(call: Call) -> Json:
 
 def list_queues(call: Call) -> Json:
     """ListQueues."""
-    prefix = call.parameters.optional_text("QueueNamePrefix") or ""
+    prefix = optional_text_of(call.parameters, "QueueNamePrefix") or ""
     return _page(call, "QueueUrls", call.account.names(prefix))
 
 
@@ -93,34 +100,34 @@ def purge_queue(call: Call) -> None:
 
 def set_queue_attributes(call: Call) -> None:
     """SetQueueAttributes."""
-    call.account.change_settings(call.queue(), call.parameters.text_map("Attributes"))
+    call.account.change_settings(call.queue(), text_map_of(call.parameters, "Attributes"))
 
 
 def start_message_move_task(call: Call) -> Json:
     """StartMessageMoveTask: all is moved at once, whatever MaxNumberOfMessagesPerSecond says."""
-    call.parameters.integer("MaxNumberOfMessagesPerSecond", 1, _MAX_MOVES_PER_SECOND)
+    integer_of(call.parameters, "MaxNumberOfMessagesPerSecond", 1, _MAX_MOVES_PER_SECOND)
     task = call.account.move_messages(
-        call.parameters.text("SourceArn"), call.parameters.optional_text("DestinationArn")
+        text_of(call.parameters, "SourceArn"), optional_text_of(call.parameters, "DestinationArn")
     )
     return {"TaskHandle": task.handle}
 
 
 def tag_queue(call: Call) -> None:
     """TagQueue."""
-    call.queue().tags.update(call.parameters.text_map("Tags"))
+    call.queue().tags.update(text_map_of(call.parameters, "Tags"))
 
 
 def untag_queue(call: Call) -> None:
     """UntagQueue."""
     tags = call.queue().tags
-    for name in call.parameters.texts("TagKeys"):
+    for name in texts_of(call.parameters, "TagKeys"):
         tags.pop(name, None)
 
 
 def _page(call: Call, field: str, names: list[str]) -> Json:
     """Return a page of URLs; the token is the last name of the page before."""
-    after = call.parameters.optional_text("NextToken") or ""
-    size = call.parameters.integer("MaxResults", 1, _MAX_LISTED)
+    after = optional_text_of(call.parameters, "NextToken") or ""
+    size = integer_of(call.parameters, "MaxResults", 1, _MAX_LISTED)
     names = [name for name in names if name > after]
     page = names[: size or _MAX_LISTED]
     answer: dict[str, Json] = {

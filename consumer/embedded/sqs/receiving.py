@@ -6,7 +6,11 @@ from typing import NamedTuple
 from consumer.embedded.sqs.attributes import MAX_VISIBILITY_SECONDS
 from consumer.embedded.sqs.calls import Call
 from consumer.embedded.sqs.messages import Received, StoredMessage
-from consumer.embedded.sqs.parameters import Json
+from consumer.embedded.sqs.parameters import (
+    Json,
+    integer_of,
+    texts_of,
+)
 from consumer.embedded.sqs.queue import Queue
 
 SENDER_ID = "AIDAEMBEDDEDSQSSERVER"
@@ -91,15 +95,15 @@ def receive_of(call: Call, *, hide: bool) -> Receive:
         SqsError: one is not allowed, or there is no such queue.
     """
     queue, given = call.queue(), call.parameters
-    wait_seconds = given.integer("WaitTimeSeconds", 0, _MAX_WAIT_SECONDS)
+    wait_seconds = integer_of(given, "WaitTimeSeconds", 0, _MAX_WAIT_SECONDS)
     return Receive(
         queue=queue,
-        limit=given.integer("MaxNumberOfMessages", 1, _MAX_MESSAGES) or 1,
+        limit=integer_of(given, "MaxNumberOfMessages", 1, _MAX_MESSAGES) or 1,
         wait_seconds=queue.settings.wait_seconds if wait_seconds is None else wait_seconds,
-        visibility_seconds=given.integer("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS),
+        visibility_seconds=integer_of(given, "VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS),
         system_names=frozenset(
-            given.texts("AttributeNames") + given.texts("MessageSystemAttributeNames")
+            texts_of(given, "AttributeNames") + texts_of(given, "MessageSystemAttributeNames")
         ),
-        attribute_names=tuple(given.texts("MessageAttributeNames")),
+        attribute_names=tuple(texts_of(given, "MessageAttributeNames")),
         hide=hide,
     )

@@ -29,7 +29,10 @@ from consumer.embedded.sqs.faults import (
 from consumer.embedded.sqs.framing import Head
 from consumer.embedded.sqs.long_polls import LongPolls, Poll
 from consumer.embedded.sqs.messages import Received
-from consumer.embedded.sqs.parameters import Json, Parameters
+from consumer.embedded.sqs.parameters import (
+    Json,
+    Parameters,
+)
 from consumer.embedded.sqs.queue import Limits, Queue
 from consumer.embedded.sqs.receiving import receive_of
 
@@ -181,7 +184,7 @@ class SqsServer:
     def _fault(self, operation: str, parameters: Parameters) -> Fault | None:
         if self.place_fault is None:
             return None
-        return self.place_fault(Request(operation, parameters.values))
+        return self.place_fault(Request(operation, parameters))
 
     def _act_later(self, exchange: Exchange, parameters: Parameters, seconds: float) -> None:
         def act() -> None:
