@@ -131,10 +131,9 @@ class Transform:
         try:
             event: Event = self._parse(reduced)
         except ValidationError as error:
-            fault = self._fault(error, body)
-        else:
-            return event
-        raise fault
+            # In a local of this frame it would be in a cycle with it, and keep the body for long.
+            raise self._fault(error, body) from None
+        return event
 
     def _reduced(self, body: str) -> bytes:
         """A large body with the model's own properties alone, and nothing inside of these."""

@@ -1,7 +1,9 @@
+import gc
 import ipaddress
 import json
 import os
 import time
+import weakref
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -53,6 +55,26 @@ def _row(outcome: Outcome) -> dict[str, object]:
 def _reason(outcome: Outcome) -> tuple[Reason, str | None]:
     assert isinstance(outcome, Quarantined)
     return outcome.reason, outcome.field_name
+
+
+class _Body(str):
+    """A text that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.mark.parametrize("body", ["not JSON", '{"user_id": "x"}', json.dumps(_LOGIN | {"ip": "x"})])
+def test_what_is_no_row_holds_its_body_no_longer_than_the_message(body: str) -> None:
+    raw = _Body(body)
+    gone = weakref.ref(raw)
+    gc.disable()  # which would find a cycle late, with the raw values in it
+    try:
+        outcome = _transform(Message(_ID, "handle", raw, 1_700_000_000_000, len(raw)))
+        assert isinstance(outcome, Quarantined)
+        del raw, outcome
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_valid_message_is_the_row_of_its_masked_values() -> None:
