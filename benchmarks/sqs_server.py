@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -43,7 +43,11 @@ class _Requests:
         return self._request("SendMessageBatch", Entries=entries)
 
     def receive(self) -> bytes:
-        return self._request("ReceiveMessage", MaxNumberOfMessages=_BATCH)
+        return self._request(
+            "ReceiveMessage",
+            MaxNumberOfMessages=_BATCH,
+            AttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+        )
 
     def delete(self, handles: list[bytes]) -> bytes:
         entries = [
@@ -89,30 +93,35 @@ def _receive_and_delete(requests: _Requests) -> _Calls:
     yield requests.delete(handles)
 
 
-def _run(kind: _Kind, requests: _Requests, rounds: int) -> None:
-    """Make so many rounds of calls; each connection has one call at a time."""
-    parts, left = urlsplit(requests.queue_url), iter(range(rounds))
-    with selectors.DefaultSelector() as selector:
-        for _ in range(_CONNECTIONS):
-            calls = kind(requests, left)
-            connected = socket.create_connection((parts.hostname or "", parts.port or 80))
-            selector.register(connected, selectors.EVENT_READ, calls)
-            _go_on(selector, connected, calls, None)
-        while selector.get_map():
-            for key, _ in selector.select():
-                assert isinstance(key.fileobj, socket.socket)
-                _go_on(selector, key.fileobj, key.data, _read_answer(key.fileobj))
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """Connections to the server of one queue."""
+
+    requests: _Requests
+    connections: Sequence[socket.socket]
+
+    def run(self, kind: _Kind, rounds: int) -> None:
+        """Make so many rounds of calls; each connection has one call at a time."""
+        left = iter(range(rounds))
+        with selectors.DefaultSelector() as selector:
+            for connection in self.connections:
+                calls = kind(self.requests, left)
+                selector.register(connection, selectors.EVENT_READ, calls)
+                _go_on(selector, connection, calls, None)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    assert isinstance(key.fileobj, socket.socket)
+                    _go_on(selector, key.fileobj, key.data, _read_answer(key.fileobj))
 
 
 def _go_on(
     selector: selectors.BaseSelector, connected: socket.socket, calls: _Calls, answer: bytes | None
 ) -> None:
-    """Make the next call on a connection, or close it after its last one."""
+    """Make the next call on a connection, or leave it after its last one."""
     try:
         request = next(calls) if answer is None else calls.send(answer)
     except StopIteration:
         selector.unregister(connected)
-        connected.close()
     else:
         connected.sendall(request)
 
@@ -138,14 +147,23 @@ def _read(connected: socket.socket) -> bytes:
 
 
 @contextmanager
-def _server() -> Iterator[tuple[psutil.Process, str]]:
-    """Run a server with an empty queue; yield its process and the queue's URL."""
+def _server() -> Iterator[tuple[psutil.Process, _Clients]]:
+    """Run a server with an empty queue; yield its process, and clients of the queue."""
     command = [sys.executable, "-m", "consumer.embedded.sqs", "--port", "0", "--queue", "q"]
     # S603: the program is ours.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as server:  # noqa: S603
         try:
             assert server.stdout is not None
-            yield psutil.Process(server.pid), server.stdout.readline().strip()
+            queue_url = server.stdout.readline().strip()
+            parts = urlsplit(queue_url)
+            with ExitStack() as stack:
+                connections = [
+                    stack.enter_context(
+                        socket.create_connection((parts.hostname or "", parts.port or 80))
+                    )
+                    for _ in range(_CONNECTIONS)
+                ]
+                yield psutil.Process(server.pid), _Clients(_Requests(queue_url), connections)
         finally:
             server.terminate()
 
@@ -181,17 +199,16 @@ class _Meter:
 
 def _measure(depth: int) -> None:
     rounds = depth // _BATCH
-    with _server() as (process, queue_url):
-        requests = _Requests(queue_url)
+    with _server() as (process, clients):
         sends, drains, cycles = _Meter(process), _Meter(process), _Meter(process)
         for _ in range(max(1, _ROUNDS // rounds)):
             with sends.measuring(depth):
-                _run(_fill, requests, rounds)
+                clients.run(_fill, rounds)
             with drains.measuring(depth):
-                _run(_drain, requests, rounds)
-        _run(_fill, requests, rounds)
+                clients.run(_drain, rounds)
+        clients.run(_fill, rounds)
         with cycles.measuring(_ROUNDS * _BATCH):
-            _run(_cycle, requests, _ROUNDS)
+            clients.run(_cycle, _ROUNDS)
     print(f"depth {depth:>7,}: {cycles} (send, receive, delete)")
     print(f"depth {depth:>7,}: {drains} (receive, delete)")
     print(f"depth {depth:>7,}: {sends} (send)")

@@ -1,4 +1,4 @@
-"""aiobotocore and asyncpg, well written: sixteen workers, batches of ten for both sides."""
+"""aiobotocore and asyncpg on their defaults: sixteen workers, batches of ten for both sides."""
 
 import asyncio
 import os
