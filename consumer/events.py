@@ -81,7 +81,7 @@ class Stored:
 
     `column` is the column's name where it is not the field's. `as_integer` turns a text into the
     number that is stored instead where the table's column is an integer; it raises
-    ValueRefusedError.
+    ValueRefusedError. pydantic's `strict`, if a field has it, stands before `Stored`.
     """
 
     min_length: int = 1

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from math import ceil
 
 from consumer import hooks
 from consumer.calls import Tries, answer_of, in_tens
 from consumer.errors import QueueError
 from consumer.inflight import InFlight
 from consumer.messages import Message
-from consumer.ports import MESSAGES_A_CALL, Source
+from consumer.ports import Source
 
 # Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
 _OPEN_CALLS = 4
@@ -72,11 +71,11 @@ class Visibility:
         messages: Sequence[Message],
     ) -> QueueError | None:
         """Make calls for all messages, some at a time; return an error that ended it early."""
-        batches = in_tens(messages)
+        batches = list(in_tens(messages))
+        left = iter(batches)
         most_calls = 1 if self._tries.failing else _OPEN_CALLS
-        open_calls = min(most_calls, ceil(len(messages) / MESSAGES_A_CALL))
         async with asyncio.TaskGroup() as tasks:
-            calls = [tasks.create_task(call(batches)) for _ in range(open_calls)]
+            calls = [tasks.create_task(call(left)) for _ in batches[:most_calls]]
         return next((error for each in calls if (error := each.result())), None)
 
     async def _extend(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:

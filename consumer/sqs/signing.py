@@ -5,10 +5,11 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+
+_Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Signer:
     """Signs POST requests to one service in one region.
 
     The signing key holds for a day and a secret key, so it is derived anew only when one of the
-    two changes; the formatted time is kept for its second.
+    two changes; the formatted time and the canonical heads are kept for their second.
     """
 
     def __init__(self, service: str, region: str) -> None:
@@ -34,6 +35,7 @@ class Signer:
         self._key = b""
         self._second = -1
         self._amz_date = ""
+        self._heads: dict[tuple[str, _Headers], tuple[str, str]] = {}
 
     def headers(
         self,
@@ -56,7 +58,7 @@ class Signer:
         if credentials.token is not None:
             added["x-amz-security-token"] = credentials.token
         signed = (*headers.items(), ("host", host), *added.items())
-        head, signed_names = _canonical_head(path, signed)
+        head, signed_names = self._canonical_head(path, signed)
         canonical = head + hashlib.sha256(body).hexdigest()
         scope = f"{date}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
@@ -74,6 +76,7 @@ class Signer:
         if second != self._second:
             self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
             self._second = second
+            self._heads.clear()
         return self._amz_date
 
     def _key_of(self, secret_key: str, date: str) -> bytes:
@@ -84,15 +87,16 @@ class Signer:
             self._key, self._key_for = key, (secret_key, date)
         return self._key
 
+    def _canonical_head(self, path: str, signed: _Headers) -> tuple[str, str]:
+        """Return the canonical request up to its body's hash, and the names of the signed headers.
 
-# Within a second only the bodies differ, and a service has few operations.
-@lru_cache(maxsize=8)
-def _canonical_head(path: str, signed: tuple[tuple[str, str], ...]) -> tuple[str, str]:
-    """Return the canonical request up to its body's hash, and the names of the signed headers.
-
-    The path is encoded once more than in the request.
-    """
-    headers = sorted(signed)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers)
-    names = ";".join(name for name, _ in headers)
-    return f"POST\n{quote(path, safe='/-_.~')}\n\n{lines}\n{names}\n", names
+        The path is encoded once more than in the request.
+        """
+        known = self._heads.get((path, signed))
+        if known is None:
+            headers = sorted(signed)
+            lines = "".join(f"{name}:{value}\n" for name, value in headers)
+            names = ";".join(name for name, _ in headers)
+            known = f"POST\n{quote(path, safe='/-_.~')}\n\n{lines}\n{names}\n", names
+            self._heads[path, signed] = known
+        return known

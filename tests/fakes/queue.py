@@ -30,6 +30,7 @@ class _Poll:
 
     until: float
     reply: Callable[[list[Message]], None]
+    is_given_up: Callable[[], bool]
     loop: asyncio.AbstractEventLoop
 
 
@@ -119,18 +120,25 @@ class MemoryQueue:
         await self._travel("ReceiveMessage")
         self.fault("ReceiveMessage")
         answer: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
-        self.poll(lambda messages: None if answer.done() else answer.set_result(messages))
+        self.poll(answer.set_result, answer.cancelled)
         return await answer
 
-    def poll(self, reply: Callable[[list[Message]], None]) -> None:
-        """What a receive does once it has arrived, whatever becomes of who sent it.
+    def poll(
+        self,
+        reply: Callable[[list[Message]], None],
+        is_given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """What a receive does once it has arrived.
 
-        `reply` is called with messages once there are some, or with none after `wait_seconds`.
+        `reply` is called with messages once there are some, or with none after `wait_seconds`; not
+        at all once it `is_given_up`.
         """
         loop = asyncio.get_running_loop()
-        self._look(_Poll(self.clock() + self.wait_seconds, reply, loop))
+        self._look(_Poll(self.clock() + self.wait_seconds, reply, is_given_up, loop))
 
     def _look(self, poll: _Poll) -> None:
+        if poll.is_given_up():
+            return
         messages, now = self.receive_now(), self.clock()
         if messages or now >= poll.until:
             poll.reply(messages)

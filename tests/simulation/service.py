@@ -79,7 +79,7 @@ class Service:
     sink: Callable[[Line, MemoryDatabase], Sink] = LyingSink
     transform: Transforms = _TRANSFORM
     database: Callable[[], MemoryDatabase] = database
-    rules: Rules = field(default=_rules(_TRANSFORM))
+    rules: Rules = field(default=_rules(Transform(UserLogin, KINDS, RING)))
 
 
 SERVICE = Service()

@@ -9,10 +9,7 @@ from consumer.embedded.sqs import json_protocol, query_protocol
 from consumer.embedded.sqs.connection import HttpConnection
 from consumer.embedded.sqs.errors import SqsError
 from consumer.embedded.sqs.framing import Head
-from consumer.embedded.sqs.parameters import (
-    Json,
-    Parameters,
-)
+from consumer.embedded.sqs.parameters import Json, Parameters
 
 ProtocolName: TypeAlias = Literal["json", "query"]
 

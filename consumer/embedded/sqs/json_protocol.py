@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from consumer.embedded.sqs.errors import MALFORMED, SqsError
-from consumer.embedded.sqs.parameters import (
-    Json,
-    Parameters,
-)
+from consumer.embedded.sqs.parameters import Json, Parameters
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS."

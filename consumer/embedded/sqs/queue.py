@@ -251,7 +251,7 @@ class Queue:
         return now_ms
 
     def _new_id(self) -> str:
-        """Return a random UUID (RFC 9562, version 4)."""
+        """Return a random id in the form of a UUID of version 4 (RFC 9562)."""
         digits = f"{self._random_bits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 

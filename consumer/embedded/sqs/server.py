@@ -29,10 +29,7 @@ from consumer.embedded.sqs.faults import (
 from consumer.embedded.sqs.framing import Head
 from consumer.embedded.sqs.long_polls import LongPolls, Poll
 from consumer.embedded.sqs.messages import Received
-from consumer.embedded.sqs.parameters import (
-    Json,
-    Parameters,
-)
+from consumer.embedded.sqs.parameters import Json, Parameters
 from consumer.embedded.sqs.queue import Limits, Queue
 from consumer.embedded.sqs.receiving import receive_of
 
