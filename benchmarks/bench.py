@@ -143,6 +143,7 @@ class Bench:
     def _environ(self, queue_url: str) -> Mapping[str, str]:
         return {
             "PATH": _PATH,
+            "HOME": str(self.folder),
             "PYTHONPATH": str(_ROOT),
             "AWS_ACCESS_KEY_ID": "benchmark",
             "AWS_SECRET_ACCESS_KEY": "benchmark",
