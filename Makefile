@@ -94,6 +94,7 @@ COMPOSE := VERSION=$(VERSION) REVISION=$(REVISION) docker compose
 
 .PHONY: up
 up: ## Run it all in Docker: queue, database, consumer, Prometheus
+	@$(COMPOSE) version >/dev/null 2>&1 || { echo "Docker with its compose plugin is needed"; exit 1; }
 	@$(PYTHON) deploy/prepare.py
 	$(COMPOSE) up --build --detach $(ARGS)
 

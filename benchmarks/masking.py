@@ -7,10 +7,10 @@ this process, the best and the median of rounds in turn, so that neighbours on t
 
 import secrets
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import click
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from consumer.events import UserLogin, masks_of
@@ -72,8 +72,10 @@ def _measure(runs: Mapping[str, _Run], messages: int) -> Mapping[str, list[float
     return took
 
 
+@click.command()
+@click.argument("messages", type=click.IntRange(min=1), default=_MESSAGES)
 def main(messages: int) -> None:
-    """Measure and print."""
+    """Measure what masking MESSAGES logins costs."""
     ring = KeyRing.generate("k1", secrets.token_bytes)
     v4 = [".".join(map(str, secrets.token_bytes(4))) for _ in range(messages)]
     v6 = [f"2001:db8::{secrets.token_hex(2)}:{secrets.token_hex(2)}" for _ in range(messages)]
@@ -94,4 +96,4 @@ def main(messages: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else _MESSAGES)
+    main()

@@ -44,10 +44,21 @@ def send(config: Path | None, file: BinaryIO, group_id: str) -> None:
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     settings = load_settings(config)
     status = StatusLine(sys.stderr, time.monotonic)
+    sent = 0
+
+    def count(messages: int) -> None:
+        nonlocal sent
+        sent += messages
+        status.show(f"{sent:,} messages sent")
+
     try:
-        sent = run_async(_send(settings, _bodies(file), group_id, status.show))
-    finally:
+        run_async(_send(settings, _bodies(file), group_id, count))
+    except BaseException:
         status.clear()
+        if sent:
+            click.echo(f"{sent:,} messages sent, and then it failed", err=True)
+        raise
+    status.clear()
     click.echo(f"{sent:,} messages sent", err=True)
 
 
@@ -65,8 +76,8 @@ def _bodies(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 async def _send(
-    settings: Settings, bodies: Iterator[str], group_id: str, show: Callable[[str], None]
-) -> int:
+    settings: Settings, bodies: Iterator[str], group_id: str, count: Callable[[int], None]
+) -> None:
     """Send all bodies, batches at the same time; on a FIFO queue one after the other.
 
     Lines are read only while no call is open: a pipe may keep us waiting past a call's deadline.
@@ -75,11 +86,9 @@ async def _send(
     is_fifo = address.queue_url.endswith(".fifo")
     run_id = uuid4().hex
     work = enumerate(batches(bodies))
-    sent = 0
     async with open_transport(address) as transport:
 
         async def send_one(number: int, batch: list[str]) -> None:
-            nonlocal sent
             await send_batch(
                 transport,
                 address.queue_url,
@@ -87,11 +96,9 @@ async def _send(
                 timeout_seconds=settings.sqs.call_timeout_seconds,
                 fifo=FifoOrder(group_id, f"{run_id}-{number}-") if is_fifo else None,
             )
-            sent += len(batch)
-            show(f"{sent:,} messages sent")
+            count(len(batch))
 
         while several := list(islice(work, 1 if is_fifo else _BATCHES_AT_A_TIME)):
             async with asyncio.TaskGroup() as tasks:
                 for number, batch in several:
                     tasks.create_task(send_one(number, batch))
-    return sent

@@ -195,7 +195,10 @@ def _leave(postgres: PostgresServer, ring_path: Path, console: Console) -> None:
     console.print("\n[bold]The database is left running")
     for what, command in (
         ("Connect", f"{psql} {postgres.dsn()}"),
-        ("Recover a token", f'{found_by} consumer recover --reason "to try it" TOKEN'),
+        (
+            "Recover a token",
+            f'{found_by} {sys.executable} -m consumer recover --reason "to try it" TOKEN',
+        ),
         ("Stop it, and remove all", f"kill -INT {pid}"),
     ):
         console.print(f"{what}:\n  {command}", markup=False, highlight=False, soft_wrap=True)

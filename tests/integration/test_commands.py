@@ -127,6 +127,13 @@ async def test_send_takes_standard_input_ten_at_a_time_and_leaves_out_empty_line
     assert sorted(each.body for each in here.messages()) == sorted(_FEED.decode().splitlines())
 
 
+async def test_send_that_fails_midway_tells_how_much_it_sent(here: Place) -> None:
+    ended = await here.consumer.run("send", "-", stdin=_FEED + b"\xff\n")
+    assert ended.code == 1
+    assert ended.err == "80 messages sent, and then it failed\nError: line 101 is not UTF-8\n"
+    assert len(here.messages()) == 80
+
+
 async def test_send_keeps_the_order_on_a_fifo_queue_and_sends_the_same_file_again(
     sqs: SqsServer, database: str, key_ring_json: str, tmp_path: Path
 ) -> None:
