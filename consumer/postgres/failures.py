@@ -47,7 +47,8 @@ _ADVICE = {
     "3D": "the DSN names a database that does not exist",
     "3F": "a schema is missing: run `consumer migrate`",
     "42": "a table, column or right is missing: run `consumer check`",
-    "42501": "this role lacks a right: run `consumer check`",
+    "42501": "this role lacks a right: `consumer check` names those that `run` needs, and `consumer"
+    " migrate --roles` makes a role for each work",
     "42P05": _POOLED,
     "53300": "the server has no connection left",
 }
