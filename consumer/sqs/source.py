@@ -18,6 +18,8 @@ from consumer.sqs.answers import (
     handle_is_void,
 )
 
+# The shortest wait for which SQS asks all of its servers.
+_SHORT_WAIT_SECONDS = 1
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -40,18 +42,28 @@ class SqsSource:
         self._queue_url = queue_url
         self._wait_seconds = wait_seconds
         self._call_timeout_seconds = call_timeout_seconds
+        self._failing = False
 
     async def receive(self) -> Sequence[Message]:
-        """Long-poll once for up to ten messages."""
+        """Long-poll once for up to ten messages.
+
+        After a failed one the poll is short: only its answer shows that the queue is back.
+        """
+        wait_seconds = _SHORT_WAIT_SECONDS if self._failing else self._wait_seconds
         payload: Payload = {
             "QueueUrl": self._queue_url,
             "MaxNumberOfMessages": MESSAGES_A_CALL,
-            "WaitTimeSeconds": self._wait_seconds,
+            "WaitTimeSeconds": wait_seconds,
             # The older of two names for the same parameter: every server knows it.
             "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
         }
-        seconds = self._wait_seconds + self._call_timeout_seconds
-        answer = await self._transport.call("ReceiveMessage", payload, seconds)
+        seconds = wait_seconds + self._call_timeout_seconds
+        try:
+            answer = await self._transport.call("ReceiveMessage", payload, seconds)
+        except QueueError:
+            self._failing = True
+            raise
+        self._failing = False
         try:
             return [_message_of(received) for received in answer.get("Messages") or ()]
         except (KeyError, TypeError, ValueError):

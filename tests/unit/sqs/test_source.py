@@ -33,6 +33,19 @@ class Answering:
         return cast("Answer", self.answer)
 
 
+@dataclass
+class Failing:
+    """A transport that fails once and then answers; it notes each poll's wait."""
+
+    waits: list[object] = field(default_factory=list)
+
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+        self.waits.append((payload["WaitTimeSeconds"], seconds))
+        if len(self.waits) == 1:
+            raise QueueError(operation, "ServiceUnavailable")
+        return {}
+
+
 def source(answer: object) -> SqsSource:
     return SqsSource(Answering(answer), "url", wait_seconds=20, call_timeout_seconds=10)
 
@@ -52,6 +65,18 @@ def test_a_receive_has_its_wait_and_the_calls_own_time() -> None:
     receiving = SqsSource(transport, "url", wait_seconds=20, call_timeout_seconds=10)
     assert not asyncio.run(receiving.receive())
     assert transport.calls == [("ReceiveMessage", 30)]
+
+
+async def test_after_a_failed_receive_one_poll_is_short_for_it_shows_that_the_queue_is_back() -> (
+    None
+):
+    transport = Failing()
+    receiving = SqsSource(transport, "url", wait_seconds=20, call_timeout_seconds=10)
+    with pytest.raises(QueueError):
+        await receiving.receive()
+    for _ in range(2):
+        assert not await receiving.receive()
+    assert transport.waits == [(20, 30), (1, 11), (20, 30)]
 
 
 @pytest.mark.parametrize("answer", [{}, {"Messages": []}, {"Messages": None}])
