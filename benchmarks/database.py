@@ -42,6 +42,13 @@ class Database:
 
     def cpu_seconds(self) -> float:
         """CPU of the whole server so far: of its living processes, and of those that ended."""
+        while True:
+            try:
+                return self._cpu_seconds()
+            except psutil.NoSuchProcess:
+                continue  # a backend ended meanwhile; its CPU counts as the postmaster's by now
+
+    def _cpu_seconds(self) -> float:
         postmaster = psutil.Process(self._server.pid)
         ended = postmaster.cpu_times()
         total = ended.user + ended.system + ended.children_user + ended.children_system
