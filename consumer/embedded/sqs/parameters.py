@@ -1,9 +1,11 @@
 """The parameters of a call, read with their types and ranges."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from consumer.embedded.sqs.errors import MALFORMED, SqsError, invalid, missing
+
+_T = TypeVar("_T")
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -57,12 +59,7 @@ def texts_of(parameters: Parameters, name: str) -> list[str]:
     Raises:
         SqsError: it is something else.
     """
-    value = parameters.get(name) or []
-    if isinstance(value, list):
-        texts = [item for item in value if isinstance(item, str)]
-        if len(texts) == len(value):
-            return texts
-    raise _wrong_type(name)
+    return _list_of(parameters, name, str)
 
 
 def text_map_of(parameters: Parameters, name: str) -> dict[str, str]:
@@ -71,30 +68,7 @@ def text_map_of(parameters: Parameters, name: str) -> dict[str, str]:
     Raises:
         SqsError: it is something else.
     """
-    value = parameters.get(name) or {}
-    if isinstance(value, dict):
-        texts = {key: item for key, item in value.items() if isinstance(item, str)}
-        if len(texts) == len(value):
-            return texts
-    raise _wrong_type(name)
-
-
-def inner_map_of(parameters: Parameters, name: str) -> dict[str, Parameters]:
-    """Return structures by name, empty where there are none.
-
-    Raises:
-        SqsError: it is something else.
-    """
-    value = parameters.get(name)
-    if not value:
-        return {}
-    if isinstance(value, dict):
-        inner: dict[str, Parameters] = {
-            key: item for key, item in value.items() if isinstance(item, dict)
-        }
-        if len(inner) == len(value):
-            return inner
-    raise _wrong_type(name)
+    return _map_of(parameters, name, str)
 
 
 def inner_list_of(parameters: Parameters, name: str) -> list[Parameters]:
@@ -103,11 +77,33 @@ def inner_list_of(parameters: Parameters, name: str) -> list[Parameters]:
     Raises:
         SqsError: it is something else.
     """
+    return _list_of(parameters, name, dict)
+
+
+def inner_map_of(parameters: Parameters, name: str) -> dict[str, Parameters]:
+    """Return structures by name, empty where there are none.
+
+    Raises:
+        SqsError: it is something else.
+    """
+    return _map_of(parameters, name, dict)
+
+
+def _list_of(parameters: Parameters, name: str, kind: type[_T]) -> list[_T]:
     value = parameters.get(name) or []
     if isinstance(value, list):
-        inner: list[Parameters] = [item for item in value if isinstance(item, dict)]
-        if len(inner) == len(value):
-            return inner
+        items = [item for item in value if isinstance(item, kind)]
+        if len(items) == len(value):
+            return items
+    raise _wrong_type(name)
+
+
+def _map_of(parameters: Parameters, name: str, kind: type[_T]) -> dict[str, _T]:
+    value = parameters.get(name) or {}
+    if isinstance(value, dict):
+        items = {key: item for key, item in value.items() if isinstance(item, kind)}
+        if len(items) == len(value):
+            return items
     raise _wrong_type(name)
 
 
