@@ -47,9 +47,19 @@ class SqsSource:
     async def receive(self) -> Sequence[Message]:
         """Long-poll once for up to ten messages.
 
-        After a failed one the poll is short: only its answer shows that the queue is back.
+        After a failed receive the poll is short: only its answer shows that the queue is back.
         """
-        wait_seconds = _SHORT_WAIT_SECONDS if self._failing else self._wait_seconds
+        try:
+            messages = await self._poll(
+                _SHORT_WAIT_SECONDS if self._failing else self._wait_seconds
+            )
+        except QueueError:
+            self._failing = True
+            raise
+        self._failing = False
+        return messages
+
+    async def _poll(self, wait_seconds: int) -> Sequence[Message]:
         payload: Payload = {
             "QueueUrl": self._queue_url,
             "MaxNumberOfMessages": MESSAGES_A_CALL,
@@ -58,12 +68,7 @@ class SqsSource:
             "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
         }
         seconds = wait_seconds + self._call_timeout_seconds
-        try:
-            answer = await self._transport.call("ReceiveMessage", payload, seconds)
-        except QueueError:
-            self._failing = True
-            raise
-        self._failing = False
+        answer = await self._transport.call("ReceiveMessage", payload, seconds)
         try:
             return [_message_of(received) for received in answer.get("Messages") or ()]
         except (KeyError, TypeError, ValueError):

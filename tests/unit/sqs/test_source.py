@@ -34,16 +34,20 @@ class Answering:
 
 
 @dataclass
-class Failing:
-    """A transport that fails once and then answers; it notes each poll's wait."""
+class FailingFirst:
+    """A transport whose first call fails, or answers what it should not; notes each poll's wait."""
 
+    first: object
     waits: list[object] = field(default_factory=list)
 
     async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+        del operation
         self.waits.append((payload["WaitTimeSeconds"], seconds))
-        if len(self.waits) == 1:
-            raise QueueError(operation, "ServiceUnavailable")
-        return {}
+        if len(self.waits) > 1:
+            return {}
+        if isinstance(self.first, QueueError):
+            raise self.first
+        return cast("Answer", self.first)
 
 
 def source(answer: object) -> SqsSource:
@@ -67,10 +71,16 @@ def test_a_receive_has_its_wait_and_the_calls_own_time() -> None:
     assert transport.calls == [("ReceiveMessage", 30)]
 
 
-async def test_after_a_failed_receive_one_poll_is_short_for_it_shows_that_the_queue_is_back() -> (
-    None
-):
-    transport = Failing()
+@pytest.mark.parametrize(
+    "first",
+    [
+        QueueError("ReceiveMessage", "ServiceUnavailable"),
+        {"Messages": [{}]},
+        {"Messages": [GOOD | {"Body": "damaged"}]},
+    ],
+)
+async def test_after_a_failed_receive_one_poll_is_short(first: object) -> None:
+    transport = FailingFirst(first)
     receiving = SqsSource(transport, "url", wait_seconds=20, call_timeout_seconds=10)
     with pytest.raises(QueueError):
         await receiving.receive()
