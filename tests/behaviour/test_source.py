@@ -9,6 +9,7 @@ import pytest
 from consumer.messages import Message
 from consumer.ports import Refused, Source
 from tests.behaviour.queues import VISIBILITY_SECONDS, FakeQueue, QueueUnderTest, real_queue
+from tests.fakes.queue import MemoryQueue
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -163,6 +164,17 @@ async def test_a_receive_that_waits_gets_what_comes_meanwhile(queue: QueueUnderT
         await asyncio.sleep(0)
         await queue.send("b")
     assert [message.body for message in receive.result()] == ["b"]
+
+
+async def test_a_receive_that_is_given_up_takes_no_message_of_the_queue_in_memory() -> None:
+    queue = MemoryQueue(call_seconds=0)
+    receive = asyncio.create_task(receive_with(queue))
+    await asyncio.sleep(0)
+    receive.cancel()
+    await asyncio.wait([receive])
+    queue.send("a")
+    await asyncio.sleep(0)
+    assert (queue.remaining, queue.hidden) == (1, 0)
 
 
 async def receive_with(source: Source) -> Sequence[Message]:

@@ -80,6 +80,17 @@ async def test_a_client_that_has_gone_is_never_handed_a_message(
         assert server.queue(f"q{number}").visible == 1
 
 
+async def test_a_client_that_asks_for_it_is_told_that_the_connection_closes(
+    server: SqsServer,
+) -> None:
+    reader, writer = await connect(server)
+    writer.write(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answer = await reader.read()
+    assert b"\r\nConnection: close\r\n\r\nok\n" in answer
+    writer.close()
+
+
 async def test_pipelined_polls_lose_no_message(server: SqsServer, client: SQSClient) -> None:
     queue_url = server.create_queue("q")
     poll = request("ReceiveMessage", QueueUrl=queue_url, WaitTimeSeconds=20)

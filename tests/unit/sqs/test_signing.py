@@ -1,5 +1,6 @@
 """Signatures: AWS's published examples, and botocore's own signer on random requests."""
 
+import weakref
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -120,12 +121,32 @@ def test_a_signer_follows_each_change_of_key_day_and_second() -> None:
     rotated = Credentials("AKIDOTHER", "another", "token")
     for credentials in (EXAMPLE, rotated, EXAMPLE):
         for now in (0.0, 0.9, 1.0, 86_399.0, 86_400.0, 1.0):
-            anew = Signer("sqs", "eu-central-1")
-            assert _headers(kept, credentials, now) == _headers(anew, credentials, now)
+            for target in ("AmazonSQS.ReceiveMessage", "AmazonSQS.DeleteMessageBatch"):
+                anew = Signer("sqs", "eu-central-1")
+                expected = _headers(anew, credentials, now, target)
+                assert _headers(kept, credentials, now, target) == expected
 
 
-def _headers(signer: Signer, credentials: Credentials, now: float) -> dict[str, str]:
-    return signer.headers(credentials, host="h", path="/", headers={}, body=b"", now=now)
+class _Token(str):
+    """A session token that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_a_signer_lets_go_of_a_rotated_token_within_a_second() -> None:
+    signer, token = Signer("sqs", "eu-central-1"), _Token("token")
+    gone = weakref.ref(token)
+    _headers(signer, Credentials("AKIDOTHER", "another", token), 0.0)
+    del token
+    _headers(signer, EXAMPLE, 1.0)
+    assert gone() is None
+
+
+def _headers(
+    signer: Signer, credentials: Credentials, now: float, target: str = "AmazonSQS.ReceiveMessage"
+) -> dict[str, str]:
+    headers = {"x-amz-target": target}
+    return signer.headers(credentials, host="h", path="/", headers=headers, body=b"", now=now)
 
 
 def test_credentials_print_without_their_secrets() -> None:
