@@ -135,7 +135,8 @@ def _read_answer(connected: socket.socket) -> bytes:
     while len(answer) < size:
         answer += _read(connected)
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise RuntimeError(f"a call failed: {answer!r}")
+        status_line, _, _ = answer.partition(b"\r\n")
+        raise RuntimeError(f"a call failed: {status_line.decode('latin-1')}")
     return answer
 
 
