@@ -235,6 +235,16 @@ class _Throttle:
         return count
 
 
+_Trouble = (
+    hooks.Lapsed
+    | hooks.QueueFailed
+    | hooks.QueueRecovered
+    | hooks.WriteFailed
+    | hooks.KeyRingUnread
+    | hooks.Bisected
+)
+
+
 class _EventLog:
     def __init__(self, logger: Logger, throttle: _Throttle) -> None:
         self._logger = logger
@@ -283,15 +293,7 @@ class _EventLog:
         text = "key ring loaded again" if event.again else "key ring loaded"
         self._logger.info(text, primary=event.primary, keys=event.keys)
 
-    def _trouble(
-        self,
-        event: hooks.Lapsed
-        | hooks.QueueFailed
-        | hooks.QueueRecovered
-        | hooks.WriteFailed
-        | hooks.KeyRingUnread
-        | hooks.Bisected,
-    ) -> None:
+    def _trouble(self, event: _Trouble) -> None:
         match event:
             case hooks.Lapsed():
                 self._throttled("receipt handles lapsed", count=event.count)

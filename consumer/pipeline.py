@@ -92,14 +92,7 @@ class Pipeline:
         self._open_polls: dict[object, float] = {}
         self._receives = self._tries("ReceiveMessage")
         self._deletes = self._tries("DeleteMessageBatch")
-        self._visibility = Visibility(
-            source=source,
-            in_flight=self._in_flight,
-            visibility_seconds=limits.visibility_seconds,
-            tries=self._tries("ChangeMessageVisibilityBatch"),
-            emit=emit,
-            clock=clock,
-        )
+        self._visibility = self._new_visibility()
         self._arrived = asyncio.Event()  # set by pollers, awaited by writers
         self._committed = asyncio.Event()  # set by writers, awaited by deleters
         # Set by deleters and by polls that end, awaited by the drain and by polls to come.
@@ -343,6 +336,16 @@ class Pipeline:
         if self._deleters == 1:
             await asyncio.sleep(pause_seconds)
         return False
+
+    def _new_visibility(self) -> Visibility:
+        return Visibility(
+            source=self._source,
+            in_flight=self._in_flight,
+            visibility_seconds=self._limits.visibility_seconds,
+            tries=self._tries("ChangeMessageVisibilityBatch"),
+            emit=self._emit,
+            clock=self._clock,
+        )
 
     def _tries(self, operation: str) -> Tries:
         return Tries(operation, self._backoff(), self._emit)
