@@ -9,7 +9,7 @@ import asyncpg
 from consumer.errors import DataRejectedError
 from consumer.messages import Message, Reason, Row
 from consumer.postgres.failures import DRIVER_FAILURES, is_data, translate, translated
-from consumer.postgres.sink import column_lists
+from consumer.postgres.sink import column_lists, column_literals
 from consumer.postgres.statements import load
 from consumer.tables import ColumnKinds, Table
 
@@ -196,10 +196,14 @@ class Landing:
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
     ) -> DataRejectedError | None:
         """Raises outside of its `except`: the driver's text quotes the row."""
-        arrays = zip(*((row_id, *row.values) for row_id, row in rows), strict=True)
+        ids = [row_id for row_id, _ in rows]
+        values = [row.values for _, row in rows]
         try:
+            literals = column_literals(values, len(values[0]))
             async with connection.transaction():
-                await connection.execute(self._statement, *map(list, arrays))
+                await connection.execute(self._statement, ids, *literals)
+        except DataRejectedError as refusal:
+            return refusal
         except DRIVER_FAILURES as failure:
             error, is_refused = translate(failure), is_data(failure)
         else:

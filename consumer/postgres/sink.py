@@ -8,16 +8,19 @@ import asyncpg
 
 from consumer.errors import DatabaseError, DataRejectedError, StatementTooSlowError
 from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Written
+from consumer.postgres.arrays import array_literal
 from consumer.postgres.connection import Connections, Server
 from consumer.postgres.failures import FAILURES, translate
 from consumer.postgres.statements import identifier, load, quoted
 from consumer.tables import Column, ColumnKinds, Kind, Table
 
 _Key = tuple[int, str]
+_Values = tuple[ColumnValue, ...]
 _Array = Sequence[ColumnValue | bytes]
 
 _CASTS = {Kind.TEXT: "text[]", Kind.INTEGER: "bigint[]", Kind.DATE: "date[]"}
 _FIRST_COLUMN_PARAMETER = 11
+_QUARANTINE_ARRAYS = 7
 _MALFORMED = "22000"
 
 
@@ -27,9 +30,9 @@ def columns_present(table: Table, kinds: ColumnKinds) -> tuple[Column, ...]:
 
 
 def column_lists(table: Table, kinds: ColumnKinds, first_parameter: int) -> dict[str, str]:
-    """The parts of a statement that inserts rows given as arrays, one a column.
+    """The parts of a statement that inserts rows given as array literals, one a column.
 
-    `first_parameter` is the number of the first array; the rest follow.
+    `first_parameter` is the number of the first; the rest follow.
     """
     columns = columns_present(table, kinds)
     casts = (_CASTS[kinds[column.name]] for column in columns)
@@ -38,7 +41,7 @@ def column_lists(table: Table, kinds: ColumnKinds, first_parameter: int) -> dict
         "columns": ", ".join(identifier(column.name) for column in columns),
         "aliases": ", ".join(f"c{position}" for position in range(len(columns))),
         "arrays": ", ".join(
-            f"${number}::{cast}" for number, cast in enumerate(casts, first_parameter)
+            f"${number}::text::{cast}" for number, cast in enumerate(casts, first_parameter)
         ),
     }
 
@@ -52,14 +55,14 @@ def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Arra
     """A batch as the statement's parameters: arrays of equal length, sorted, each message once.
 
     Raises:
-        DataRejectedError: a row has more or fewer than `columns` values; unnest would fill the
-            shorter arrays with NULL and say nothing.
+        DataRejectedError: a row has more or fewer than `columns` values, and unnest would fill the
+            shorter arrays with NULL and say nothing; or a text holds a lone surrogate.
     """
     outcomes: dict[_Key, Outcome] = {}
     for outcome in batch:
         message = outcome.message
         outcomes[message.slot, message.message_id] = outcome
-    rows: list[tuple[ColumnValue, ...]] = []
+    rows: list[_Values] = []
     refused: list[tuple[ColumnValue | bytes, ...]] = []
     for key in sorted(outcomes):
         outcome = outcomes[key]
@@ -69,8 +72,14 @@ def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Arra
             rows.append(key + outcome.values)
         else:
             refused.append(key + _quarantine_values(outcome))
-    row_arrays = _transposed(rows, 2 + columns)
-    return [*row_arrays[:2], *_transposed(refused, 7), event, *row_arrays[2:]]
+    slots, message_ids, *values = column_literals(rows, 2 + columns)
+    quarantined = zip(*refused, strict=True) if refused else [()] * _QUARANTINE_ARRAYS
+    return [slots, message_ids, *quarantined, event, *values]
+
+
+def column_literals(rows: Sequence[_Values], width: int) -> list[str]:
+    """Rows of `width` values as array literals, one a column; raises DataRejectedError."""
+    return [array_literal(column) for column in (zip(*rows, strict=True) if rows else [()] * width)]
 
 
 def _quarantine_values(outcome: Quarantined) -> tuple[ColumnValue | bytes, ...]:
@@ -81,10 +90,6 @@ def _quarantine_values(outcome: Quarantined) -> tuple[ColumnValue | bytes, ...]:
         outcome.kid,
         outcome.sealed_body,
     )
-
-
-def _transposed(rows: Sequence[tuple[ColumnValue | bytes, ...]], width: int) -> Sequence[_Array]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 class PostgresSink:

@@ -1,9 +1,10 @@
 -- Writes a batch in one autocommit statement: either all of it is there or nothing is, and running
 -- it again changes nothing. Keys are sorted, or writers with the same messages would deadlock.
--- The parameters are cast to text[], never to varchar(n)[], which cuts longer text silently.
+-- Rows come as array literals, which are cheaper to make than arrays; what is refused, which is
+-- rare, as arrays. Texts are cast to text[], never to varchar(n)[], which cuts longer text silently.
 WITH incoming AS (
     SELECT DISTINCT ON (slot, message_id) *
-    FROM unnest($1::smallint[], $2::uuid[], {arrays}) AS t (slot, message_id, {aliases})
+    FROM unnest($1::text::smallint[], $2::text::uuid[], {arrays}) AS t (slot, message_id, {aliases})
     ORDER BY slot, message_id
 ),
 refused AS (

@@ -53,8 +53,8 @@ def reachable(error: BaseException | None) -> str:
         ("ADD CONSTRAINT once UNIQUE (locale)", {}, "23505", "once"),
         ("ALTER locale TYPE varchar(2)", {"locale": "RUS"}, "22001", None),
         ("ALTER locale TYPE text", {"locale": "\x00"}, "22021", None),
-        ("ALTER locale TYPE text", {"locale": "\ud800"}, "22000", None),
-        ("ALTER locale TYPE text", {"locale": 1.5}, "22000", None),
+        ("ALTER locale TYPE text", {"locale": "\ud800"}, "22021", None),
+        ("ALTER locale TYPE text", {"create_date": 1.5}, "22007", None),
     ],
 )
 async def test_refused_data_is_told_by_sqlstate_and_column(
@@ -78,8 +78,11 @@ async def test_refused_data_is_told_by_sqlstate_and_column(
     assert await sink.write([good]) == Written(1, {}, 0)
 
 
-@pytest.mark.parametrize(("version", "sqlstate"), [(2**40, "22003"), (2**80, "22000")])
-async def test_a_number_too_large_for_its_column_is_refused_data(
+@pytest.mark.parametrize(
+    ("version", "sqlstate"),
+    [(2**40, "22003"), (2**80, "22003"), (1.5, "22P02"), (True, "22P02")],
+)
+async def test_a_number_that_its_column_does_not_hold_is_refused_data(
     any_database: str, admin: asyncpg.Connection, version: int, sqlstate: str
 ) -> None:
     await admin.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")

@@ -53,8 +53,16 @@ _UNSORTED = (*_WITHOUT_DISTINCT, ("ORDER BY slot, message_id", ""))
 def in_given_order(batch: Sequence[Outcome], event: str, columns: int) -> list[object]:
     """The parameters without the sorting and the dict."""
     each = [_real_parameters([outcome], event, columns) for outcome in batch]
-    arrays = (list(chain.from_iterable(parts)) for parts in zip(*each, strict=True))
+    arrays = [_joined(parts) for parts in zip(*each, strict=True)]
     return [event if position == _EVENT else array for position, array in enumerate(arrays)]
+
+
+def _joined(arrays: Sequence[Sequence[object] | str]) -> object:
+    """One array of several, which are all literals or all arrays."""
+    literals = [each[1:-1] for each in arrays if isinstance(each, str)]
+    if literals:
+        return f"{{{','.join(filter(None, literals))}}}"
+    return list(chain.from_iterable(arrays))
 
 
 @contextmanager

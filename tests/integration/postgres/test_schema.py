@@ -10,6 +10,7 @@ import pytest
 from consumer.errors import DatabaseRefusedError
 from consumer.messages import Written
 from consumer.postgres import PostgresSink, Server, connected, inspect, inspect_table, migrate
+from consumer.postgres.sink import parameters
 from consumer.tables import Column, Kind, Table
 from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, quarantined, row
 
@@ -238,7 +239,7 @@ async def test_each_missing_right_is_named_until_all_are_granted(admin: asyncpg.
     assert "user_logins.device_type" in await refused_then("GRANT INSERT ON user_logins")
     assert await inspect_table(admin, USER_LOGINS) == KINDS
     sink = PostgresSink(Server("unused"), USER_LOGINS, KINDS)
-    await admin.fetch(sink._statement, *([[]] * 9), "user_logins", *([[]] * 7))
+    await admin.fetch(sink._statement, *parameters([], "user_logins", len(KINDS)))
 
 
 @pytest.mark.usefixtures("plain_role")

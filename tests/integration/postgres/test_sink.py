@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import date
 
 import asyncpg
 import pytest
@@ -61,8 +60,8 @@ async def test_the_same_id_twice_in_the_arrays_is_one_row(
     sink: PostgresSink, reader: asyncpg.Connection
 ) -> None:
     # What the statement promises by itself, without the sorting and the dict before it.
-    slots, ids = [3, 3], ["00000000-0000-0000-0000-000000000001"] * 2
-    texts, days = ["a", "a"], [date(2023, 11, 14)] * 2
+    slots, ids = "{3,3}", f"{{{', '.join(['00000000-0000-0000-0000-000000000001'] * 2)}}}"
+    texts, days = "{a,a}", "{2023-11-14,2023-11-14}"
     arguments = [slots, ids, *([[]] * 7), "user_logins", *([texts] * 6), days]
     (counts,) = await reader.fetch(sink._statement, *arguments)
     assert counts["rows"] == 1
