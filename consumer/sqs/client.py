@@ -16,9 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from consumer.errors import SettingsError
 from consumer.sqs.address import QueueAddress, region_in
 from consumer.sqs.answers import Answer, Operation, Payload, Transport, error_of
+from consumer.sqs.credentials import SessionCredentials
 from consumer.sqs.http import HttpClient
 from consumer.sqs.lean import LeanTransport
-from consumer.sqs.signing import Credentials, Signer
+from consumer.sqs.signing import Signer
 
 _ANY_REGION = "us-east-1"
 _CONNECT_SECONDS = 5.0
@@ -50,7 +51,7 @@ async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
         return
     http = HttpClient(url, _tls(session) if url.startswith("https:") else None)
     protocol = None if address.protocol == "auto" else address.protocol
-    credentials = _credentials_of(session)
+    credentials = SessionCredentials(session)
     try:
         yield LeanTransport(http, Signer("sqs", region), credentials, time.time, protocol)
     finally:
@@ -142,24 +143,3 @@ def _tls(session: AioSession) -> ssl.SSLContext:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     raise SettingsError(f"AWS_CA_BUNDLE: {ca_bundle}: {reason}")
-
-
-def _credentials_of(session: AioSession) -> Callable[[], Awaitable[Credentials]]:
-    """Return a function that gives the credentials of the moment: it refreshes what expires."""
-
-    async def current() -> Credentials:
-        try:
-            provided = await session.get_credentials()
-            frozen = provided and await provided.get_frozen_credentials()
-            if frozen and frozen.access_key and frozen.secret_key:
-                return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-            failure = error_of("credentials", "NoCredentials")
-        except ClientError as error:  # a role that may not be assumed
-            failure = error_of(
-                "credentials", error.response.get("Error", {}).get("Code", "Unknown")
-            )
-        except (BotoCoreError, RuntimeError) as error:  # RuntimeError: refreshed, expired already
-            failure = error_of("credentials", type(error).__name__)
-        raise failure
-
-    return current

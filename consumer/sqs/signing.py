@@ -2,14 +2,13 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
-_Headers = tuple[tuple[str, str], ...]
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +20,23 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What requests with the same headers share for a second.
+
+    `canonical` is the canonical request up to its body's hash, `lines` the header lines up to the
+    signature.
+    """
+
+    canonical: str
+    lines: str = field(repr=False)
+
+
 class Signer:
     """Signs POST requests to one service in one region.
 
     The signing key holds for a day and a secret key, so it is derived anew only when one of the
-    two changes; the formatted time and the canonical heads are kept for their second.
+    two changes; what else requests have in common is kept for their second.
     """
 
     def __init__(self, service: str, region: str) -> None:
@@ -34,69 +45,62 @@ class Signer:
         self._key_for = ("", "")
         self._key = b""
         self._second = -1
+        self._credentials = Credentials("", "")
         self._amz_date = ""
-        self._heads: dict[tuple[str, _Headers], tuple[str, str]] = {}
+        self._scope = ""
+        self._heads: dict[tuple[str, str, Headers], _Head] = {}
 
-    def headers(
+    def header_lines(
         self,
         credentials: Credentials,
         *,
         host: str,
         path: str,
-        headers: Mapping[str, str],
+        headers: Headers,
         body: bytes,
         now: float,
-    ) -> dict[str, str]:
-        """Return the headers to add to a request that has `headers` (lower case) and Host.
+    ) -> str:
+        """Return the header lines of a request but Host: `headers`, and those that sign it.
 
-        `host` is as the Host header has it, `path` the URL's path without its query, `now` in
-        seconds since the epoch.
+        `host` is as the Host header has it, `path` the URL's path without its query, the names in
+        `headers` are in lower case, `now` is in seconds since the epoch. Each line ends with CRLF.
         """
-        amz_date = self._amz_date_of(int(now))
-        date = amz_date[:8]
-        added = {"x-amz-date": amz_date}
-        if credentials.token is not None:
-            added["x-amz-security-token"] = credentials.token
-        signed = (*headers.items(), ("host", host), *added.items())
-        head, signed_names = self._canonical_head(path, signed)
-        canonical = head + hashlib.sha256(body).hexdigest()
-        scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        if int(now) != self._second or credentials is not self._credentials:
+            self._begin(credentials, int(now))
+        head = self._heads.get((host, path, headers))
+        if head is None:
+            head = self._heads[host, path, headers] = self._head(host, path, headers)
+        canonical = head.canonical + hashlib.sha256(body).hexdigest()
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        to_sign = f"{_ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
-        signature = hmac.digest(
-            self._key_of(credentials.secret_key, date), to_sign.encode(), "sha256"
-        ).hex()
-        added["authorization"] = (
-            f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={signed_names}, Signature={signature}"
-        )
-        return added
+        to_sign = f"{_ALGORITHM}\n{self._amz_date}\n{self._scope}\n{digest}"
+        signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
+        return f"{head.lines}{signature}\r\n"
 
-    def _amz_date_of(self, second: int) -> str:
-        if second != self._second:
-            self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
-            self._second = second
-            self._heads.clear()
-        return self._amz_date
-
-    def _key_of(self, secret_key: str, date: str) -> bytes:
-        if (secret_key, date) != self._key_for:
-            key = f"AWS4{secret_key}".encode()
-            for part in (date, self._region, self._service, "aws4_request"):
+    def _begin(self, credentials: Credentials, second: int) -> None:
+        self._heads.clear()
+        self._credentials, self._second = credentials, second
+        self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+        date = self._amz_date[:8]
+        self._scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        if (credentials.secret_key, date) != self._key_for:
+            key = f"AWS4{credentials.secret_key}".encode()
+            for part in self._scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._key, self._key_for = key, (secret_key, date)
-        return self._key
+            self._key, self._key_for = key, (credentials.secret_key, date)
 
-    def _canonical_head(self, path: str, signed: _Headers) -> tuple[str, str]:
-        """Return the canonical request up to its body's hash, and the names of the signed headers.
-
-        The path is encoded once more than in the request.
-        """
-        known = self._heads.get((path, signed))
-        if known is None:
-            headers = sorted(signed)
-            lines = "".join(f"{name}:{value}\n" for name, value in headers)
-            names = ";".join(name for name, _ in headers)
-            known = f"POST\n{quote(path, safe='/-_.~')}\n\n{lines}\n{names}\n", names
-            self._heads[path, signed] = known
-        return known
+    def _head(self, host: str, path: str, headers: Headers) -> _Head:
+        """The path is encoded once more than in the request."""
+        credentials = self._credentials
+        sent = [*headers, ("x-amz-date", self._amz_date)]
+        if credentials.token is not None:
+            sent.append(("x-amz-security-token", credentials.token))
+        signed = sorted([*sent, ("host", host)])
+        names = ";".join(name for name, _ in signed)
+        signed_lines = "".join(f"{name}:{value}\n" for name, value in signed)
+        sent_lines = "".join(f"{name}: {value}\r\n" for name, value in sent)
+        return _Head(
+            canonical=f"POST\n{quote(path, safe='/-_.~')}\n\n{signed_lines}\n{names}\n",
+            lines=f"{sent_lines}authorization: {_ALGORITHM} "
+            f"Credential={credentials.access_key}/{self._scope}, "
+            f"SignedHeaders={names}, Signature=",
+        )

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from consumer.embedded.sqs import SqsServer
 from consumer.errors import QueueError, QueueRefusedError, SettingsError
 from consumer.sqs.address import QueueAddress
-from consumer.sqs.client import _credentials_of, open_transport
+from consumer.sqs.client import open_transport
+from consumer.sqs.credentials import SessionCredentials
 from consumer.sqs.facts import queue_facts
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -194,6 +195,10 @@ async def test_the_query_protocol_does_not_go_through_a_proxy(
             pass
 
 
+def _soon() -> float:
+    return asyncio.get_running_loop().time() + 30
+
+
 def _credential_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid_for: int) -> None:
     """Let a program hand out credentials: other ones on each call."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -219,8 +224,8 @@ async def test_credentials_are_those_of_the_moment(
 ) -> None:
     # Within their last ten minutes credentials are refreshed whenever they are asked for.
     _credential_process(tmp_path, monkeypatch, valid_for=300)
-    current = _credentials_of(get_session())
-    keys = [await current() for _ in range(3)]
+    current = SessionCredentials(get_session())
+    keys = [await current(_soon()) for _ in range(3)]
     assert all(each.token == "token" for each in keys)
     assert len({each.access_key for each in keys}) == 3
 
@@ -230,5 +235,23 @@ async def test_credentials_that_come_expired_may_be_asked_for_again(
 ) -> None:
     _credential_process(tmp_path, monkeypatch, valid_for=-300)
     with pytest.raises(QueueError, match="credentials: ") as error:
-        await _credentials_of(get_session())()
+        await SessionCredentials(get_session())(_soon())
     assert not isinstance(error.value, QueueRefusedError)
+
+
+async def test_credentials_that_do_not_come_in_time_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = get_session()
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(session, "get_credentials", never)
+    with pytest.raises(TimeoutError):
+        await SessionCredentials(session)(asyncio.get_running_loop().time() + 0.01)
+
+
+async def test_credentials_that_last_are_asked_for_and_found_the_same() -> None:
+    current = SessionCredentials(get_session())
+    assert await current(_soon()) is await current(_soon())

@@ -68,9 +68,13 @@ async def scripted(
         server.close()
 
 
+def soon() -> float:
+    return asyncio.get_running_loop().time() + DEADLINE_SECONDS
+
+
 async def test_a_request_has_host_headers_length_and_body() -> None:
     async with scripted([OK]) as (script, client):
-        answer = await client.post("/path", {"x-name": "value"}, b"body")
+        answer = await client.post("/path", "x-name: value\r\n", b"body", soon())
         host = client.host
     assert (answer.status, answer.body) == (200, b"{}")
     head = f"POST /path HTTP/1.1\r\nhost: {host}\r\nx-name: value\r\ncontent-length: 4\r\n\r\n"
@@ -104,7 +108,7 @@ async def test_a_request_has_host_headers_length_and_body() -> None:
 )
 async def test_it_reads_every_form_of_answer(answer: bytes, body: bytes) -> None:
     async with scripted([answer]) as (_, client):
-        assert (await client.post("/", {}, b"")).body == body
+        assert (await client.post("/", "", b"", soon())).body == body
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ async def test_it_reads_every_form_of_answer(answer: bytes, body: bytes) -> None
 async def test_what_is_no_whole_answer_is_an_error(answer: bytes | None) -> None:
     async with scripted([answer]) as (script, client):
         with pytest.raises(HttpError):
-            await client.post("/", {}, b"")
+            await client.post("/", "", b"", soon())
         assert script.made == 1
 
 
@@ -166,21 +170,21 @@ async def test_an_answer_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     ):
         async with scripted([answer]) as (_, client):
             with pytest.raises(HttpError):
-                await client.post("/", {}, b"")
+                await client.post("/", "", b"", soon())
 
 
 async def test_a_connection_is_used_again() -> None:
     async with scripted([OK, OK, OK]) as (script, client):
         for _ in range(3):
-            await client.post("/", {}, b"")
+            await client.post("/", "", b"", soon())
         assert script.made == 1
 
 
 async def test_calls_at_once_have_a_connection_each() -> None:
     async with scripted(["hang"], [OK]) as (script, client):
-        hanging = asyncio.create_task(client.post("/", {}, b""))
+        hanging = asyncio.create_task(client.post("/", "", b"", soon()))
         await eventually(lambda: len(script.requests) == 1)
-        assert (await client.post("/", {}, b"")).status == 200
+        assert (await client.post("/", "", b"", soon())).status == 200
         hanging.cancel()
         assert script.made == 2
 
@@ -198,22 +202,22 @@ async def test_calls_at_once_have_a_connection_each() -> None:
 async def test_a_connection_is_not_used_again(last: bytes) -> None:
     async with scripted([last, OK], [OK]) as (script, client):
         for _ in range(2):
-            assert (await client.post("/", {}, b"")).body == b"{}"
+            assert (await client.post("/", "", b"", soon())).body == b"{}"
         assert script.made == 2
 
 
 async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
     async with scripted([OK], [OK]) as (script, client):
-        await client.post("/", {}, b"")
+        await client.post("/", "", b"", soon())
         await eventually(lambda: script.lost == 1)
-        assert (await client.post("/", {}, b"")).status == 200
+        assert (await client.post("/", "", b"", soon())).status == 200
         assert script.made == 2
 
 
 async def test_a_kept_connection_that_closes_on_the_request_is_replaced() -> None:
     async with scripted([OK, None], [OK]) as (script, client):
-        await client.post("/", {}, b"first")
-        assert (await client.post("/", {}, b"again")).status == 200
+        await client.post("/", "", b"first", soon())
+        assert (await client.post("/", "", b"again", soon())).status == 200
         assert [each.rpartition(b"\r\n")[2] for each in script.requests] == [
             b"first",
             b"again",
@@ -223,22 +227,22 @@ async def test_a_kept_connection_that_closes_on_the_request_is_replaced() -> Non
 
 async def test_a_request_whose_answer_began_is_not_sent_again() -> None:
     async with scripted([OK, b"HTTP/1.1 200 OK\r\n"], [OK]) as (script, client):
-        await client.post("/", {}, b"")
+        await client.post("/", "", b"", soon())
         with pytest.raises(HttpError):
-            await client.post("/", {}, b"")
+            await client.post("/", "", b"", soon())
         assert script.made == 1
 
 
 async def test_a_new_connection_that_closes_at_once_is_not_tried_again() -> None:
     async with scripted([None], [OK]) as (script, client):
         with pytest.raises(HttpError):
-            await client.post("/", {}, b"")
+            await client.post("/", "", b"", soon())
         assert script.made == 1
 
 
 async def test_what_comes_unasked_closes_a_kept_connection() -> None:
     async with scripted([OK, OK]) as (script, client):
-        await client.post("/", {}, b"")
+        await client.post("/", "", b"", soon())
         (connection,) = client._idle
         connection.data_received(OK)
         assert not connection.reusable
@@ -247,14 +251,36 @@ async def test_what_comes_unasked_closes_a_kept_connection() -> None:
 
 async def test_a_cancelled_call_closes_its_connection() -> None:
     async with scripted(["hang"], [OK]) as (script, client):
-        call = asyncio.create_task(client.post("/", {}, b""))
+        call = asyncio.create_task(client.post("/", "", b"", soon()))
         await eventually(lambda: len(script.requests) == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         await eventually(lambda: script.lost == 1)
-        assert (await client.post("/", {}, b"")).body == b"{}"
+        assert (await client.post("/", "", b"", soon())).body == b"{}"
         assert script.made == 2
+
+
+async def test_a_call_that_is_not_answered_in_time_closes_its_connection() -> None:
+    async with scripted([OK, "hang"], [OK]) as (script, client):
+        await client.post("/", "", b"", soon())
+        with pytest.raises(TimeoutError):
+            await client.post("/", "", b"", asyncio.get_running_loop().time() + 0.01)
+        await eventually(lambda: script.lost == 1)
+        assert (await client.post("/", "", b"", soon())).body == b"{}"
+        assert script.made == 2
+
+
+async def test_a_connection_that_is_not_made_in_time_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "create_connection", never)
+    with pytest.raises(TimeoutError):
+        await HttpClient("http://127.0.0.1:9", None).post("/", "", b"", loop.time() + 0.01)
 
 
 async def test_no_server_is_an_os_error() -> None:
@@ -263,7 +289,7 @@ async def test_no_server_is_an_os_error() -> None:
     server.close()
     await server.wait_closed()
     with pytest.raises(OSError, match="Connect"):
-        await HttpClient(f"http://127.0.0.1:{port}", None).post("/", {}, b"")
+        await HttpClient(f"http://127.0.0.1:{port}", None).post("/", "", b"", soon())
 
 
 class _Sent(asyncio.Transport):
@@ -279,7 +305,7 @@ class _Sent(asyncio.Transport):
 async def _answer_in_pieces(pieces: Sequence[bytes]) -> HttpAnswer:
     connection = _Connection()
     connection.connection_made(_Sent())
-    call = asyncio.create_task(connection.send(b""))
+    call = asyncio.create_task(connection.send(b"", soon()))
     await asyncio.sleep(0)
     for piece in pieces:
         connection.data_received(piece)

@@ -1,0 +1,56 @@
+"""Credentials as aiobotocore provides them: found where AWS's own tools look, and refreshed."""
+
+import asyncio
+
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consumer.sqs.answers import error_of
+from consumer.sqs.signing import Credentials
+
+
+class SessionCredentials:
+    """The credentials of the moment; the session's provider is asked each time."""
+
+    def __init__(self, session: AioSession) -> None:
+        self._session = session
+        self._provided: AioCredentials | AioRefreshableCredentials | None = None
+        self._known: ReadOnlyCredentials | None = None
+        self._credentials = Credentials("", "")
+
+    async def __call__(self, deadline: float) -> Credentials:
+        """Ask the provider; the same object as long as it has the same.
+
+        Raises:
+            QueueRefusedError: there are none, or they were refused.
+            QueueError: they could not be refreshed.
+            TimeoutError: nor was there an answer until `deadline`, by the event loop's clock.
+        """
+        try:
+            known = await self._frozen(deadline)
+        except ClientError as error:  # a role that may not be assumed
+            failure = error_of(
+                "credentials", error.response.get("Error", {}).get("Code", "Unknown")
+            )
+        except (BotoCoreError, RuntimeError) as error:  # RuntimeError: refreshed, expired already
+            failure = error_of("credentials", type(error).__name__)
+        else:
+            if known is not None and known.access_key and known.secret_key:
+                if known != self._known:
+                    self._known = known
+                    self._credentials = Credentials(known.access_key, known.secret_key, known.token)
+                return self._credentials
+            failure = error_of("credentials", "NoCredentials")
+        raise failure
+
+    async def _frozen(self, deadline: float) -> ReadOnlyCredentials | None:
+        provided = self._provided
+        if provided is None or (
+            isinstance(provided, AioRefreshableCredentials) and provided.refresh_needed()
+        ):
+            async with asyncio.timeout_at(deadline):
+                self._provided = provided = await self._session.get_credentials()
+                return await provided.get_frozen_credentials() if provided else None
+        return await provided.get_frozen_credentials()  # there is nothing to wait for
