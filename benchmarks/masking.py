@@ -25,12 +25,11 @@ _Run = Callable[[], None]
 def _both_fields(ring: KeyRing, addresses: Sequence[str], devices: Sequence[str]) -> _Run:
     masks = masks_of(UserLogin, ring)
     ip, device = masks["masked_ip"], masks["masked_device_id"]
-    encode_ip, encode_device = ADDRESS.encode, IDENTIFIER.encode
 
     def run() -> None:
         for address, device_id in zip(addresses, devices, strict=True):
-            ip(encode_ip(address))
-            device(encode_device(device_id))
+            ip(address)
+            device(device_id)
 
     return run
 
@@ -52,11 +51,11 @@ def _aes_siv_alone(addresses: Sequence[str], devices: Sequence[str]) -> _Run:
 
 
 def _address(ring: KeyRing, mode: Mode, addresses: Sequence[str]) -> _Run:
-    mask, encode = mask_for(ring, "t.c", mode, ADDRESS), ADDRESS.encode
+    mask = mask_for(ring, "t.c", mode, ADDRESS)
 
     def run() -> None:
         for address in addresses:
-            mask(encode(address))
+            mask(address)
 
     return run
 

@@ -11,7 +11,7 @@ from datetime import date
 
 from consumer.embedded.postgres import PostgresServer
 from consumer.events import UserLogin, masks_of, repeats_of, table_of
-from consumer.masking import ADDRESS, IDENTIFIER, BodySeal, KeyRing, KeyState
+from consumer.masking import BodySeal, KeyRing, KeyState
 from consumer.masking.keyring import Key
 from consumer.postgres import Remasked, Renewal, Server, connected, migrate, remask
 
@@ -22,13 +22,10 @@ _PAGES_A_BATCH = 128
 async def _fill(dsn: str, ring: KeyRing, rows: int) -> None:
     masks = masks_of(UserLogin, ring)
     addresses = [
-        masks["masked_ip"](ADDRESS.encode(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
+        masks["masked_ip"](f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
         for n in range(max(1, rows // 100))
     ]
-    devices = [
-        masks["masked_device_id"](IDENTIFIER.encode(f"device {n}"))
-        for n in range(max(1, rows // 1000))
-    ]
+    devices = [masks["masked_device_id"](f"device {n}") for n in range(max(1, rows // 1000))]
     day = date(2026, 1, 1)
     records = (
         (

@@ -1,8 +1,10 @@
 """Which outcomes the next statement carries, and when it may go: pure, the clock is passed in."""
 
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
 
-from consumer.messages import Outcome
+from consumer.messages import Message, Outcome
 
 
 class Batcher:
@@ -21,9 +23,9 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, outcome: Outcome, now: float) -> None:
-        """Queue an outcome that was ready at `now`."""
-        self._waiting.append((now, outcome))
+    def add(self, outcomes: Iterable[Outcome], now: float) -> None:
+        """Queue outcomes that were ready at `now`."""
+        self._waiting.extend(zip(repeat(now), outcomes))
 
     def wait_seconds(self, now: float) -> float | None:
         """Tell how long until a batch may be taken: 0 for at once, None while there is nothing."""
@@ -36,12 +38,24 @@ class Batcher:
     def take(self) -> list[Outcome]:
         """Remove and return the next batch: within both bounds, but never fewer than one."""
         batch: list[Outcome] = []
-        size_bytes = 0
-        while self._waiting and len(batch) < self._max_rows:
-            outcome = self._waiting[0][1]
-            size_bytes += outcome.message.size
-            if batch and size_bytes > self._max_bytes:
+        left_bytes = self._max_bytes
+        for _, outcome in islice(self._waiting, self._max_rows):
+            left_bytes -= outcome.message.size
+            if left_bytes < 0 and batch:
                 break
             batch.append(outcome)
+        for _ in batch:
             self._waiting.popleft()
         return batch
+
+
+def runs_of(messages: Sequence[Message], max_bytes: int) -> Iterator[Sequence[Message]]:
+    """Cut messages into runs of at most `max_bytes`, but of one message at least."""
+    start, size_bytes = 0, 0
+    for position, message in enumerate(messages):
+        size_bytes += message.size
+        if size_bytes > max_bytes and position > start:
+            yield messages[start:position]
+            start, size_bytes = position, message.size
+    if start < len(messages):
+        yield messages[start:]

@@ -289,28 +289,28 @@ def columns_to_recover(model: type[Event], name: str = "") -> tuple[str, ...]:
     return columns
 
 
-def column_to_search(model: type[Event], name: str) -> tuple[str, Encoding]:
-    """The column of the masked field `name`, or the masked column `name`, and its encoding.
+def column_to_search(model: type[Event], name: str) -> str:
+    """The column of the masked field `name`, or the masked column `name`.
 
     Raises:
         SettingsError: there is none, it stores nothing, or the field has several columns.
     """
     found = [
-        (into, storage.encoding)
+        into
         for field in model.model_fields
         if isinstance(storage := storage_of(model, field), Masked)
         for into in storage.into
         if into.column == name or (field == name and not into.optional)
     ]
     match found:
-        case [(into, encoding)] if into.mode is not Mode.DROP:
-            return into.column, encoding
+        case [into] if into.mode is not Mode.DROP:
+            return into.column
         case []:
             fault = f"has no masked field or column {name}"
-        case [(into, _)]:
+        case [into]:
             fault = f"masks {name} with drop, so its values were never stored"
         case _:
-            columns = ", ".join(into.column for into, _ in found)
+            columns = ", ".join(into.column for into in found)
             fault = f"masks {name} into several columns, name one: {columns}"
     raise SettingsError(f"{model.__name__} {fault}")
 

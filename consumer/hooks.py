@@ -16,7 +16,6 @@ class Received:
 
     count: int
     again: int
-    size_bytes: int
     seconds: float
 
 

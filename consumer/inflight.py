@@ -58,14 +58,19 @@ class InFlight:
         size_bytes = sum(message.size for message in received)
         self._bytes_a_poll = max(size_bytes, self._bytes_a_poll * 9 // 10)
 
-    def admit(self, message: Message, now: float) -> bool:
-        """Hold a message; False if it is held already, and then only its handle is renewed."""
-        known = message.message_id in self._held
-        self._held[message.message_id] = message
-        self._schedule(message.message_id, now)
-        if not known:
-            self._held_bytes += message.size
-        return not known
+    def admit(self, messages: Iterable[Message], now: float) -> list[Message]:
+        """Hold messages; return those that are new here, for of others only handles are renewed."""
+        held, extend_at = self._held, self._extend_at
+        due_at = now + self._visibility_seconds / 2
+        fresh = []
+        for message in messages:
+            message_id = message.message_id
+            if message_id not in held:
+                self._held_bytes += message.size
+                fresh.append(message)
+            held[message_id] = message
+            extend_at[message_id] = due_at
+        return fresh
 
     def newest(self, messages: Iterable[Message]) -> list[Message]:
         """Return those of `messages` that are still held, with their newest handles."""
@@ -76,13 +81,15 @@ class InFlight:
         """Return all that is held."""
         return list(self._held.values())
 
-    def release(self, message: Message) -> bool:
-        """Let go of a message, unless it has come again with another handle: then False."""
-        held = self._held.get(message.message_id)
-        if held is not None and held.receipt_handle != message.receipt_handle:
-            return False
-        self.forget(message)
-        return True
+    def release(self, messages: Iterable[Message]) -> int:
+        """Let go of messages, and return of how many: not of those that have a newer handle."""
+        released = 0
+        for message in messages:
+            held = self._held.get(message.message_id)
+            if held is None or held.receipt_handle == message.receipt_handle:
+                self.forget(message)
+                released += 1
+        return released
 
     def forget(self, message: Message) -> None:
         """Let go of a message, whatever its newest handle."""
@@ -102,7 +109,7 @@ class InFlight:
     def extended(self, message: Message, now: float) -> None:
         """Note that the queue hides the message for a whole visibility timeout from `now`."""
         if message.message_id in self._extend_at:
-            self._schedule(message.message_id, now)
+            self._extend_at[message.message_id] = now + self._visibility_seconds / 2
 
     def lapsed(self, message: Message) -> bool:
         """Extend a message no more, because its handle is void and it will come again.
@@ -113,6 +120,3 @@ class InFlight:
         if held is None or held.receipt_handle != message.receipt_handle:
             return False
         return self._extend_at.pop(message.message_id, None) is not None
-
-    def _schedule(self, message_id: str, now: float) -> None:
-        self._extend_at[message_id] = now + self._visibility_seconds / 2

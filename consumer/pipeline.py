@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from consumer import hooks
 from consumer.backoff import Backoff
-from consumer.batching import Batcher
+from consumer.batching import Batcher, runs_of
 from consumer.calls import Tries, answer_of
 from consumer.errors import (
     DatabaseError,
@@ -32,7 +32,7 @@ from consumer.visibility import Visibility
 # A receive of fewer messages shows that there are more pollers than the queue can feed.
 _SPARSE_RECEIVE = 5
 # Bodies decoded in one go: bounds how long the event loop stands still.
-_BYTES_A_SLICE = 256 * 1024
+_BYTES_IN_ONE_GO = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,19 +201,13 @@ class Pipeline:
     async def _hold(self, messages: Sequence[Message], started: float) -> None:
         """Take messages in flight, and queue for the writers those that are new here."""
         now = self._clock()
-        fresh = [message for message in messages if self._in_flight.admit(message, now)]
-        size_bytes = sum(message.size for message in messages)
-        self._emit(
-            hooks.Received(len(messages), len(messages) - len(fresh), size_bytes, now - started)
-        )
-        decoded_bytes = 0
-        for message in fresh:
-            decoded_bytes += message.size
-            if decoded_bytes > _BYTES_A_SLICE:
-                decoded_bytes = message.size
-                await asyncio.sleep(0)
-            self._batcher.add(self._transform(message), now)
+        fresh = self._in_flight.admit(messages, now)
+        self._emit(hooks.Received(len(messages), len(messages) - len(fresh), now - started))
+        for part in runs_of(fresh, _BYTES_IN_ONE_GO):
+            self._batcher.add(self._transform.each(part), now)
             self._arrived.set()
+            if part[-1] is not fresh[-1]:
+                await asyncio.sleep(0)
 
     async def _write_and_delete(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -320,8 +314,8 @@ class Pipeline:
 
     async def _delete_batch(self, batch: Sequence[Message]) -> bool:
         answer = await answer_of(self._deletes.operation, self._source.delete(batch), batch)
-        deleted = sum(self._in_flight.release(message) for message in answer.done)
-        lapsed = sum(self._in_flight.release(message) for message in answer.void)
+        deleted = self._in_flight.release(answer.done)
+        lapsed = self._in_flight.release(answer.void)
         # Still held is what was refused, and what came again meanwhile and has a new handle.
         self._deletable.extend(self._in_flight.newest(batch))
         if deleted:

@@ -50,10 +50,10 @@ class Sink(Protocol):
 
 
 class Transform(Protocol):
-    """What becomes of a message, as a pure function."""
+    """What becomes of messages, as a pure function."""
 
-    def __call__(self, message: Message) -> Outcome:
-        """Validate and mask a message."""
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        """Validate and mask messages: an outcome for each, in their order."""
 
     def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
         """Seal a message that cannot be a row."""

@@ -5,7 +5,7 @@ Nothing here raises for what a message holds, and no error's text holds anything
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ from consumer.events import (
     storage_of,
     table_of,
 )
-from consumer.masking import BodySeal, KeyRing, Mask, Suspect, diagnosis, is_utf8
+from consumer.masking import BodySeal, KeyRing, Suspect, diagnosis, is_utf8
 from consumer.messages import (
     ColumnValue,
     Message,
@@ -97,32 +97,45 @@ class Transform:
     def __call__(self, message: Message) -> Outcome:
         """A row, or the message sealed with the reason; never raises for what a body holds."""
         try:
-            return self._row(message)
+            (row,) = self._rows((message,))
         except _NotARowError as error:
             return self.quarantine(message, error.reason, error.field_name)
         except MemoryError:
             raise  # not the message's fault
         except Exception:  # noqa: BLE001 -- a defect in a model must not stop the queue; its text may hold values
             return self.quarantine(message, Reason.TRANSFORM_FAILED, None)
+        return row
+
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        """What becomes of each message; ten valid ones take four fifths of the time one by one."""
+        try:
+            return self._rows(messages)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 -- one of them is no row: which one and why, it is asked alone
+            return [self(message) for message in messages]
 
     def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
         """Seal a message that cannot be a row."""
         sealed = self._seal.seal(message.message_id, message.body)
         return Quarantined(message, reason, field_name, self._seal.kid, sealed)
 
-    def _row(self, message: Message) -> Row:
-        event = self._event(message.body)
-        values: list[ColumnValue] = []
-        for name, convert in self._columns:
-            value = getattr(event, name)
-            if convert is not None and value is not None:
-                try:
-                    value = convert(value)
-                except ValueRefusedError as error:
-                    raise _NotARowError(error.reason, name) from None
-            values.append(value)
-        values.append(message.sent_day)
-        return Row(message, tuple(values))
+    def _rows(self, messages: Sequence[Message]) -> list[Row]:
+        """The rows of valid messages, made column by column; raises if one of them is none."""
+        # Not getattr: pydantic's attributes are looked up in the class first.
+        events = [self._event(message.body).__dict__ for message in messages]
+        columns: list[list[ColumnValue]] = []
+        name = ""
+        try:
+            for name, convert in self._columns:
+                values = [event[name] for event in events]
+                if convert is not None:
+                    values = [None if value is None else convert(value) for value in values]
+                columns.append(values)
+        except ValueRefusedError as error:
+            raise _NotARowError(error.reason, name) from None
+        columns.append([message.sent_day for message in messages])
+        return list(map(Row, messages, zip(*columns, strict=True)))
 
     def _event(self, body: str) -> Event:
         if ("NaN" in body or "Infinity" in body) and not _NO_NAN.fullmatch(body):
@@ -231,12 +244,11 @@ class Search:
     """
 
     def __init__(self, model: type[Event], key_ring: KeyRing, of: str) -> None:
-        column, self._encoding = column_to_search(model, of)
-        self._mask = masks_of(model, key_ring)[column]
+        self._mask = masks_of(model, key_ring)[column_to_search(model, of)]
 
     def __call__(self, value: str) -> tuple[str, ...]:
         """The value's tokens under every key, the primary's first; raises ValueRefusedError."""
-        return self._mask.tokens(self._encoding.encode(value))
+        return self._mask.tokens(value)
 
 
 def _require_columns(model: type[Event], kinds: ColumnKinds) -> None:
@@ -259,20 +271,11 @@ def _columns(
         if isinstance(storage, Masked):
             for into in storage.into:
                 if into.column in kinds:
-                    yield name, _masking(storage, masks[into.column])
+                    yield name, masks[into.column]
         elif kinds[storage.column or name] is Kind.INTEGER:
             yield name, storage.as_integer
         else:
             yield name, None
-
-
-def _masking(masked: Masked, mask: Mask) -> _Convert:
-    encode = masked.encoding.encode
-
-    def convert(text: str) -> str | None:
-        return mask(encode(text))
-
-    return convert
 
 
 def _reason(kind: str) -> Reason:

@@ -41,13 +41,16 @@ class Cipher(Protocol):
 
 
 class Mask(Protocol):
-    """Masks a column's values, given as the bytes of their field's encoding."""
+    """Masks a column's values."""
 
-    def __call__(self, data: bytes) -> str | None:
-        """What the column holds for a value: its token under the primary key, or NULL."""
+    def __call__(self, text: str) -> str | None:
+        """What the column holds for a value: its token under the primary key, or NULL.
 
-    def tokens(self, data: bytes) -> tuple[str, ...]:
-        """The value's tokens under every key of the ring, the primary key's first."""
+        Raises ValueRefusedError for a text that the field's encoding has no bytes for.
+        """
+
+    def tokens(self, text: str) -> tuple[str, ...]:
+        """The value's tokens under every key, the primary's first; raises ValueRefusedError."""
 
     def recover(self, token: str) -> str:
         """The canonical text of the value; raises TokenError."""
@@ -59,29 +62,31 @@ class Mask(Protocol):
 class TokenMask:
     """A mask that stores tokens."""
 
-    __slots__ = ("_ciphers", "_encoding", "_prefix", "_seal")
+    __slots__ = ("_ciphers", "_decode", "_encode", "_prefix", "_seal")
 
     def __init__(self, ciphers: Mapping[str, Cipher], primary: str, encoding: Encoding) -> None:
         self._ciphers = ciphers
-        self._encoding = encoding
+        self._encode = encoding.encode
+        self._decode = encoding.decode
         self._prefix = f"{primary}."
         self._seal = ciphers[primary].seal
 
-    def __call__(self, data: bytes) -> str:
-        """The token under the primary key."""
-        return self._prefix + self._seal(data)
+    def __call__(self, text: str) -> str:
+        """The token under the primary key; raises ValueRefusedError."""
+        return self._prefix + self._seal(self._encode(text))
 
-    def tokens(self, data: bytes) -> tuple[str, ...]:
-        """The value's tokens under every key of the ring, the primary key's first."""
+    def tokens(self, text: str) -> tuple[str, ...]:
+        """The value's tokens under every key, the primary's first; raises ValueRefusedError."""
+        data = self._encode(text)
         return tuple(f"{kid}.{cipher.seal(data)}" for kid, cipher in self._ciphers.items())
 
     def recover(self, token: str) -> str:
         """The canonical text of the value; raises TokenError."""
-        return self._encoding.decode(self._open(token))
+        return self._decode(self._open(token))
 
     def renew(self, token: str) -> str:
         """The token of the same value under the primary key; raises TokenError."""
-        return self(self._open(token))
+        return self._prefix + self._seal(self._open(token))
 
     def _open(self, token: str) -> bytes:
         kid = kid_of(token)
@@ -93,16 +98,20 @@ class TokenMask:
 
 
 class DropMask:
-    """A mask that stores nothing."""
+    """A mask that stores nothing, though it refuses what others refuse."""
 
-    __slots__ = ()
+    __slots__ = ("_encode",)
 
-    def __call__(self, data: bytes) -> None:
-        """NULL."""
+    def __init__(self, encoding: Encoding) -> None:
+        self._encode = encoding.encode
 
-    def tokens(self, data: bytes) -> tuple[str, ...]:
-        """None at all."""
-        del data
+    def __call__(self, text: str) -> None:
+        """NULL; raises ValueRefusedError."""
+        self._encode(text)
+
+    def tokens(self, text: str) -> tuple[str, ...]:
+        """None at all; raises ValueRefusedError."""
+        self._encode(text)
         return ()
 
     def recover(self, token: str) -> str:
@@ -125,7 +134,7 @@ _CIPHERS: Mapping[Mode, Callable[[KeyRing, str, str], Cipher]] = {
 def mask_for(key_ring: KeyRing, column: str, mode: Mode, encoding: Encoding) -> Mask:
     """The mask of a column, named `table.column`, with every key derived beforehand."""
     if mode is Mode.DROP:
-        return DropMask()
+        return DropMask(encoding)
     cipher = _CIPHERS[mode]
     ciphers = {kid: cipher(key_ring, kid, column) for kid in key_ring.kids}
     return TokenMask(ciphers, key_ring.primary, encoding)

@@ -65,7 +65,7 @@ class SqsSource:
             "MaxNumberOfMessages": MESSAGES_A_CALL,
             "WaitTimeSeconds": wait_seconds,
             # The older of two names for the same parameter: every server knows it.
-            "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+            "AttributeNames": ["SentTimestamp"],
         }
         seconds = wait_seconds + self._call_timeout_seconds
         answer = await self._transport.call("ReceiveMessage", payload, seconds)
@@ -110,9 +110,8 @@ class SqsSource:
 
 
 def _message_of(received: ReceivedMessage) -> Message:
-    attributes = received.get("Attributes") or {}
-    sent = attributes.get("SentTimestamp")
-    if sent is None:
+    sent_ms = (received.get("Attributes") or {}).get("SentTimestamp")
+    if sent_ms is None:
         # Without it the row's day and its ledger slot would differ from delivery to delivery.
         advice = "this server gives no SentTimestamp; it cannot be used"
         raise QueueRefusedError("ReceiveMessage", "NoSentTimestamp", advice)
@@ -122,19 +121,11 @@ def _message_of(received: ReceivedMessage) -> Message:
     if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
         # What arrived damaged must come again, not be stored.
         raise QueueError("ReceiveMessage", "BodyDamaged")
-    return Message(
-        message_id=_uuid_of(received["MessageId"]),
-        receipt_handle=received["ReceiptHandle"],
-        body=body,
-        sent_ms=int(sent),
-        size=len(encoded),
-        receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
-    )
-
-
-def _uuid_of(message_id: str) -> str:
-    """Return the ledger's key: AWS's ids are UUIDs, though their documentation says only string."""
-    return message_id if _UUID.fullmatch(message_id) else str(uuid5(NAMESPACE_OID, message_id))
+    message_id = received["MessageId"]
+    if not _UUID.fullmatch(message_id):
+        # The ledger's key: AWS's ids are UUIDs, though their documentation says only string.
+        message_id = str(uuid5(NAMESPACE_OID, message_id))
+    return Message(message_id, received["ReceiptHandle"], body, int(sent_ms), len(encoded))
 
 
 def _refused(

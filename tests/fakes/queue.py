@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from consumer.errors import QueueError
 from consumer.messages import Message
@@ -96,7 +96,8 @@ class MemoryQueue:
     def bring_back(self, message: Message) -> None:
         """Deliver a message once more although it is deleted, as SQS may."""
         if message.message_id not in self._stored:
-            self._stored[message.message_id] = _Stored(message, receives=message.receive_count)
+            receives = int(message.receipt_handle.rpartition("/")[2])
+            self._stored[message.message_id] = _Stored(message, receives=receives)
             self._let_polls_look()
 
     @property
@@ -168,9 +169,7 @@ class MemoryQueue:
             stored.visible_at = now + self.visibility_seconds
             stored.is_held = True
             handle = f"{stored.message.message_id}/{stored.receives}"
-            stored.message = replace(
-                stored.message, receipt_handle=handle, receive_count=stored.receives
-            )
+            stored.message = stored.message._replace(receipt_handle=handle)
             messages.append(stored.message)
         return messages
 

@@ -1,12 +1,17 @@
 """The simplest transform: a body is a row of itself, and `bad` is quarantined."""
 
+from collections.abc import Sequence
+
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row
 
 
 class PlainTransform:
     """Implements the pipeline's Transform."""
 
-    def __call__(self, message: Message) -> Outcome:
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        return [self._of(message) for message in messages]
+
+    def _of(self, message: Message) -> Outcome:
         if message.body == "bad":
             return self.quarantine(message, Reason.NOT_JSON, None)
         return Row(message, (message.body,))

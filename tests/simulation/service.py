@@ -1,7 +1,7 @@
 """The service under simulation, of which a mutant replaces a part."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -38,7 +38,7 @@ def _rules(transform: Transforms) -> Rules:
 
     @cache  # the same few messages are sent in every run
     def expect(message: Message) -> Outcome:
-        outcome = transform(message)
+        (outcome,) = transform.each((message,))
         if isinstance(outcome, Row) and is_refused(outcome):
             return transform.quarantine(message, Reason.REJECTED_BY_DATABASE, _CONSTRAINT)
         return outcome
@@ -57,11 +57,17 @@ class _Remembering:
     transform: Transforms
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
 
-    def __call__(self, message: Message) -> Outcome:
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        return [self._of(message) for message in messages]
+
+    def _of(self, message: Message) -> Outcome:
         key = message.message_id, message.body
         if key not in self.outcomes:
-            self.outcomes[key] = self.transform(message)
-        return replace(self.outcomes[key], message=message)
+            (self.outcomes[key],) = self.transform.each((message,))
+        known = self.outcomes[key]
+        if isinstance(known, Row):
+            return known._replace(message=message)
+        return replace(known, message=message)
 
     def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
         return self.transform.quarantine(message, reason, field_name)

@@ -242,7 +242,7 @@ def test_a_field_is_filled_by_its_name_or_its_alias() -> None:
 def test_every_masked_column_has_a_mask_of_its_own() -> None:
     masks = masks_of(Sale, KeyRing.generate("k1", os.urandom))
     assert set(masks) == {"ip", "ip_net", "card"}
-    tokens = {mask(ADDRESS.encode("192.0.2.1")) for mask in masks.values()}
+    tokens = {mask("192.0.2.1") for mask in masks.values()}
     assert len(tokens) == 3
 
 
@@ -252,10 +252,10 @@ class _Withheld(Sale):
 
 
 def test_a_value_is_searched_in_the_column_that_is_named_or_the_only_one_of_its_field() -> None:
-    assert column_to_search(UserLogin, "ip") == ("masked_ip", ADDRESS)
-    assert column_to_search(UserLogin, "ip_subnet_masked") == ("ip_subnet_masked", ADDRESS)
-    assert column_to_search(Sale, "card") == ("card", IDENTIFIER)
-    assert column_to_search(_Withheld, "phone_mac") == ("phone_mac", IDENTIFIER)
+    assert column_to_search(UserLogin, "ip") == "masked_ip"
+    assert column_to_search(UserLogin, "ip_subnet_masked") == "ip_subnet_masked"
+    assert column_to_search(Sale, "card") == "card"
+    assert column_to_search(_Withheld, "phone_mac") == "phone_mac"
 
 
 @pytest.mark.parametrize(

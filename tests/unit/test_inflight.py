@@ -1,4 +1,3 @@
-from dataclasses import replace
 from uuid import UUID
 
 from hypothesis import given, strategies as st
@@ -17,29 +16,38 @@ def in_flight(max_messages: int = 100, max_bytes: int = 1000) -> InFlight:
 
 def test_a_message_that_comes_again_is_held_once_with_its_newest_handle() -> None:
     held = in_flight()
-    assert held.admit(message(1, "old"), 0.0)
-    assert not held.admit(message(1, "new"), 5.0)
+    assert held.admit([message(1, "old")], 0.0) == [message(1, "old")]
+    assert held.admit([message(1, "new")], 5.0) == []
     assert len(held) == 1
     assert held.held_bytes == 10
     assert held.newest([message(1, "old"), message(2)]) == [message(1, "new")]
     assert held.everything() == [message(1, "new")]
 
 
+def test_of_messages_that_come_at_once_only_those_that_are_new_are_fresh() -> None:
+    held = in_flight()
+    held.admit([message(2)], 0.0)
+    twice = [message(1, "one"), message(2), message(1, "other"), message(3)]
+    assert held.admit(twice, 1.0) == [message(1, "one"), message(3)]
+    assert held.held_bytes == 30
+    assert held.newest([message(1)]) == [message(1, "other")]
+
+
 def test_a_delete_with_an_older_handle_does_not_let_go() -> None:
     held = in_flight()
-    held.admit(message(1, "old"), 0.0)
-    held.admit(message(1, "new"), 5.0)
-    assert not held.release(message(1, "old"))
+    held.admit([message(1, "old")], 0.0)
+    held.admit([message(1, "new")], 5.0)
+    assert held.release([message(1, "old")]) == 0
     assert len(held) == 1
-    assert held.release(message(1, "new"))
+    assert held.release([message(1, "new")]) == 1
     assert (len(held), held.held_bytes, held.next_extension()) == (0, 0, None)
-    assert held.release(message(1, "new"))  # it is gone already, which is what was wanted
+    assert held.release([message(1, "new")]) == 1  # it is gone already, which is what was wanted
 
 
 def test_each_is_due_when_half_of_its_own_time_is_over_and_the_first_comes_first() -> None:
     held = in_flight()
     for number, now in ((1, 0.0), (2, 4.0), (3, 8.0)):
-        held.admit(message(number), now)
+        held.admit([message(number)], now)
     assert held.next_extension() == 15.0
     assert held.due(14.9) == []
     assert held.due(19.0) == [message(1), message(2)]
@@ -50,14 +58,14 @@ def test_each_is_due_when_half_of_its_own_time_is_over_and_the_first_comes_first
 
 def test_one_that_came_again_is_due_half_a_timeout_after_its_last_coming() -> None:
     held = in_flight()
-    held.admit(message(1, "old"), 0.0)
-    held.admit(message(1, "new"), 10.0)
+    held.admit([message(1, "old")], 0.0)
+    held.admit([message(1, "new")], 10.0)
     assert held.next_extension() == 25.0
 
 
 def test_one_that_is_let_go_of_is_not_extended_again() -> None:
     held = in_flight()
-    held.admit(message(1), 0.0)
+    held.admit([message(1)], 0.0)
     held.forget(message(1))
     held.extended(message(1), 1.0)
     assert held.next_extension() is None
@@ -65,11 +73,11 @@ def test_one_that_is_let_go_of_is_not_extended_again() -> None:
 
 def test_one_that_lapsed_is_held_but_not_extended_until_it_comes_again() -> None:
     held = in_flight()
-    held.admit(message(1, "old"), 0.0)
+    held.admit([message(1, "old")], 0.0)
     assert held.lapsed(message(1, "old"))
     assert not held.lapsed(message(1, "old"))  # no news
     assert (len(held), held.next_extension()) == (1, None)
-    held.admit(message(1, "new"), 40.0)
+    held.admit([message(1, "new")], 40.0)
     assert not held.lapsed(message(1, "old"))  # the newer handle is good
     assert held.next_extension() == 55.0
 
@@ -77,8 +85,8 @@ def test_one_that_lapsed_is_held_but_not_extended_until_it_comes_again() -> None
 def test_what_a_slow_call_extended_is_due_before_what_arrived_during_the_call() -> None:
     held = in_flight()
     slow, late = message(1), message(2)
-    held.admit(slow, 0.0)
-    held.admit(late, 24.0)
+    held.admit([slow], 0.0)
+    held.admit([late], 24.0)
     held.extended(slow, 15.0)  # the call began then, and was answered after `late` came
     assert held.next_extension() == 30.0
     assert held.due(33.0) == [slow]
@@ -99,8 +107,7 @@ def test_a_poll_is_expected_to_bring_as_many_bytes_as_the_largest_of_late() -> N
     assert held.open_poll()
     received = [message(number, size=40) for number in range(10)]
     held.close_poll(received)
-    for each in received:
-        held.admit(each, 0.0)
+    held.admit(received, 0.0)
     assert held.open_poll()  # 400 held, 400 to come
     assert not held.open_poll()
 
@@ -122,9 +129,11 @@ def test_when_nothing_is_held_one_poll_is_let_through_whatever_it_may_bring() ->
 def test_the_bytes_held_are_those_of_the_messages_held(steps: list[tuple[str, int]]) -> None:
     held = in_flight()
     for now, (step, number) in enumerate(steps):
-        each = replace(message(number, size=number * 7), receipt_handle="a")
+        each = message(number, size=number * 7)
         if step == "admit":
-            held.admit(each, float(now))
+            held.admit([each], float(now))
+        elif step == "release":
+            held.release([each])
         else:
             getattr(held, step)(each)
         assert held.held_bytes == sum(one.size for one in held.everything())

@@ -221,7 +221,7 @@ def test_the_standard_librarys_logging_is_restored() -> None:
 
 
 EVENTS: list[tuple[hooks.Event, str, str]] = [
-    (hooks.Received(10, 1, 2000, 0.02), "debug", "received"),
+    (hooks.Received(10, 1, 0.02), "debug", "received"),
     (hooks.Committed(9, {}, 1, 0.01, (1, 2)), "debug", "committed"),
     (hooks.Deleted(10), "debug", "deleted"),
     (hooks.Extended(10), "debug", "extended"),

@@ -33,8 +33,8 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def test_every_event_is_counted(metrics: Metrics) -> None:
     for event in (
-        hooks.Received(count=10, again=2, size_bytes=2000, seconds=0.1),
-        hooks.Received(count=0, again=0, size_bytes=0, seconds=20),
+        hooks.Received(count=10, again=2, seconds=0.1),
+        hooks.Received(count=0, again=0, seconds=20),
         hooks.Committed(
             rows=5,
             quarantined={Reason.NOT_JSON: 2},

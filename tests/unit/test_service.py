@@ -49,13 +49,13 @@ def service(
 
 
 def received(count: int) -> hooks.Received:
-    return hooks.Received(count, again=0, size_bytes=0, seconds=1.0)
+    return hooks.Received(count, again=0, seconds=1.0)
 
 
 def test_totals_add_up_to_what_was_received() -> None:
     totals = Totals()
     for event in (
-        hooks.Received(10, again=2, size_bytes=100, seconds=0.1),
+        hooks.Received(10, again=2, seconds=0.1),
         hooks.Committed(5, {Reason.NOT_JSON: 1, Reason.TOO_LONG: 1}, 1, 0.1, (0,) * 8),
         hooks.Deleted(8),
         hooks.Extended(3),

@@ -41,8 +41,7 @@ class World:
         messages: list[Message] = []
         while len(messages) < count:
             messages += await self.queue.receive()
-        for message in messages:
-            self.in_flight.admit(message, self.clock())
+        self.in_flight.admit(messages, self.clock())
         return messages
 
     @asynccontextmanager

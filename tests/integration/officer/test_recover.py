@@ -14,7 +14,6 @@ import asyncpg
 import pytest
 
 from consumer.events import load_model, masks_of
-from consumer.masking import IDENTIFIER
 from consumer.postgres import Server, connected
 from tests.integration.officer.office import Office, login, rotated
 from tests.integration.postgres.relay import Relay
@@ -215,7 +214,7 @@ async def test_hmac_says_that_it_is_irreversible(
     monkeypatch.syspath_prepend(tmp_path)
     path = "payments_of_a_test:Payment"
     mask = masks_of(load_model(path), office.ring)["masked_card"]
-    token = mask(IDENTIFIER.encode("4711"))
+    token = mask("4711")
     assert token is not None
     shop = replace(office, variables={"CONSUMER_EVENT__MODEL": path})
     shown = await shop.consumer("recover", *REASON, "--field", "card", token)

@@ -1,7 +1,6 @@
 """Messages and what became of them, for writing."""
 
 import uuid
-from dataclasses import replace
 from datetime import date
 
 from consumer.events import UserLogin, table_of
@@ -35,9 +34,7 @@ def row(**values: ColumnValue) -> Row:
 
 def again(outcome: Row) -> Row:
     """The same message, received a second time."""
-    return replace(
-        outcome, message=replace(outcome.message, receipt_handle="another", receive_count=2)
-    )
+    return outcome._replace(message=outcome.message._replace(receipt_handle="another"))
 
 
 def quarantined(reason: Reason = Reason.NOT_JSON, field_name: str | None = None) -> Quarantined:

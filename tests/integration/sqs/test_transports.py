@@ -123,7 +123,6 @@ async def test_what_is_sent_is_received(way: Way) -> None:
     for message in messages:
         assert str(UUID(message.message_id)) == message.message_id
         assert before_ms <= message.sent_ms <= time.time() * 1000
-        assert message.receive_count == 1
     assert len({each.receipt_handle for each in messages}) == len(BODIES)
 
 
@@ -181,7 +180,7 @@ async def test_messages_are_hidden_for_longer_and_shown(way: Way) -> None:
     assert not await way.source().receive()
     assert not await way.source().extend(messages[:1], 0)
     (again,) = await way.source().receive()
-    assert (again.body, again.receive_count) == ("a", 2)
+    assert (again.body, again.message_id) == ("a", messages[0].message_id)
     assert not await way.source().extend((), 0)
 
 
