@@ -1,14 +1,14 @@
-"""Which outcomes the next statement carries, and when it may go: pure, the clock is passed in."""
+"""Which messages the next statement carries, and when it may go: pure, the clock is passed in."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
 
-from consumer.messages import Message, Outcome
+from consumer.messages import Message
 
 
 class Batcher:
-    """Outcomes that wait for a writer, oldest first.
+    """Messages that wait for a writer, oldest first.
 
     Natural batching: a free writer takes whatever is there, so batches are small and quick at low
     load, and large at high load. With a linger it waits so long after the first for more to come.
@@ -18,14 +18,14 @@ class Batcher:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._linger_seconds = linger_seconds
-        self._waiting: deque[tuple[float, Outcome]] = deque()
+        self._waiting: deque[tuple[float, Message]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, outcomes: Iterable[Outcome], now: float) -> None:
-        """Queue outcomes that were ready at `now`."""
-        self._waiting.extend(zip(repeat(now), outcomes))
+    def add(self, messages: Iterable[Message], now: float) -> None:
+        """Queue messages that came at `now`."""
+        self._waiting.extend(zip(repeat(now), messages))
 
     def wait_seconds(self, now: float) -> float | None:
         """Tell how long until a batch may be taken: 0 for at once, None while there is nothing."""
@@ -35,22 +35,22 @@ class Batcher:
             return 0.0
         return max(0.0, self._waiting[0][0] + self._linger_seconds - now)
 
-    def take(self) -> list[Outcome]:
+    def take(self) -> list[Message]:
         """Remove and return the next batch: within both bounds, but never fewer than one."""
-        batch: list[Outcome] = []
+        batch: list[Message] = []
         left_bytes = self._max_bytes
-        for _, outcome in islice(self._waiting, self._max_rows):
-            left_bytes -= outcome.message.size
+        for _, message in islice(self._waiting, self._max_rows):
+            left_bytes -= message.size
             if left_bytes < 0 and batch:
                 break
-            batch.append(outcome)
+            batch.append(message)
         for _ in batch:
             self._waiting.popleft()
         return batch
 
 
 def runs_of(messages: Sequence[Message], max_bytes: int) -> Iterator[Sequence[Message]]:
-    """Cut messages into runs of at most `max_bytes`, but of one message at least."""
+    """Cut a batch into runs of at most `max_bytes`, but of one message at least."""
     start, size_bytes = 0, 0
     for position, message in enumerate(messages):
         size_bytes += message.size

@@ -82,7 +82,10 @@ class InFlight:
         return list(self._held.values())
 
     def release(self, messages: Iterable[Message]) -> int:
-        """Let go of messages, and return of how many: not of those that have a newer handle."""
+        """Let go of messages, but not of those that have a newer handle; return how many went.
+
+        Among these are those that were not held any more.
+        """
         released = 0
         for message in messages:
             held = self._held.get(message.message_id)

@@ -97,7 +97,8 @@ def harmless(value: object) -> object:
     """Return what of a value may be logged.
 
     Texts without control, format or separator characters and of bounded length; collections of
-    these; of anything else its type.
+    these; of anything else, named tuples among them, its
+    type.
     """
     match value:
         case None | bool() | int() | float():
@@ -108,10 +109,17 @@ def harmless(value: object) -> object:
             return {
                 _harmless_text(str(k)): harmless(v) for k, v in list(value.items())[:_MAX_ITEMS]
             }
-        case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
+        case Sequence() if not (
+            isinstance(value, bytes | bytearray | memoryview) or _is_named_tuple(value)
+        ):
             return [harmless(item) for item in value[:_MAX_ITEMS]]
         case _:
             return f"<{type(value).__name__}>"
+
+
+def _is_named_tuple(value: object) -> bool:
+    """A message is one, and what it holds is not for a log."""
+    return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
 def _harmless_text(text: str) -> str:

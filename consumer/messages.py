@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from consumer.errors import ConsumerError
@@ -12,6 +13,11 @@ _DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 ColumnValue = str | int | date | None
+
+
+@lru_cache(maxsize=LEDGER_SLOTS)  # SQS keeps a message for fewer days
+def _day_of(number: int) -> date:
+    return date.fromordinal(_EPOCH + number)
 
 
 class Message(NamedTuple):
@@ -35,7 +41,7 @@ class Message(NamedTuple):
     @property
     def sent_day(self) -> date:
         """The UTC day on which the message was sent."""
-        return date.fromordinal(_EPOCH + self.sent_ms // _DAY_MS)
+        return _day_of(self.sent_ms // _DAY_MS)
 
     @property
     def slot(self) -> int:

@@ -219,7 +219,8 @@ class Metrics:
             self._empty_receives.inc()
             return
         self._received.inc(event.count)
-        self._duplicate.inc(event.again)
+        if event.again:
+            self._duplicate.inc(event.again)
 
     def _on_committed(self, event: hooks.Committed) -> None:
         self._written.inc(event.rows)

@@ -36,7 +36,8 @@ class Queue:
 
     def receive(self) -> list[Event]:
         """Up to ten messages."""
-        messages: list[Event] = from_json(self._ask(self._receive)).get("Messages", [])
+        answer = from_json(self._ask(self._receive), cache_strings="keys")
+        messages: list[Event] = answer.get("Messages", [])
         return messages
 
     def delete(self, messages: list[Event]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from consumer import hooks
-from consumer.commands import run_async
+from consumer.commands import run_async, spare_the_cycle_collector
 from consumer.commands.status import StatusLine, bar
 from consumer.config import Settings, load_settings
 from consumer.endpoints import queue_address_of
@@ -37,6 +37,7 @@ def drain(config: Path | None) -> None:
     settings = load_settings(config)
     status = StatusLine(sys.stderr, time.monotonic)
     started = time.monotonic()
+    spare_the_cycle_collector()
     try:
         totals = run_async(_drain(settings, status))
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from consumer.commands import run_async
+from consumer.commands import run_async, spare_the_cycle_collector
 from consumer.config import load_settings
 from consumer.logs import make_logger, stdlib_logs_to
 from consumer.service import serve
@@ -27,6 +27,7 @@ def run(config: Path | None) -> None:
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     settings = load_settings(config)
     logger = make_logger(level=settings.logs.level, form=settings.logs.format, stream=sys.stderr)
+    spare_the_cycle_collector()
     with stdlib_logs_to(logger):
         totals = run_async(serve(settings, logger, until_empty=False))
     logger.info("ended", **asdict(totals))

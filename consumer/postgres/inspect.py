@@ -58,7 +58,7 @@ class Inspection:
 async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
     """Look at schema `consumer`, at the table and at this role's rights; raises DatabaseError."""
     with translated():
-        findings = await _bookkeeping(connection)
+        findings = [*await _bookkeeping(connection), *await _settings(connection)]
         records = await connection.fetch(load("columns.sql"), quoted(table.name))
     is_migrated = all(finding.ok for finding in findings)
     actual = {record["name"]: _Actual(**record) for record in records}
@@ -127,6 +127,13 @@ async def _bookkeeping(connection: asyncpg.Connection) -> list[Finding]:
     may_truncate = await connection.fetchval(_MAY_TRUNCATE)
     hint = "" if may_truncate else f"the ledger will only grow: GRANT EXECUTE ON FUNCTION {_UPKEEP}"
     return [_ok(f"schema consumer: version {version}", hint)]
+
+
+async def _settings(connection: asyncpg.Connection) -> list[Finding]:
+    if await connection.fetchval("SHOW array_nulls") == "on":
+        return []
+    what, advice = "array_nulls is off, and NULL would become a text", "reset it for this role"
+    return [_failure(what, advice, "55000")]
 
 
 def _kinds(table: Table, actual: Mapping[str, _Actual]) -> ColumnKinds:

@@ -79,7 +79,8 @@ def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Arra
 
 def column_literals(rows: Sequence[_Values], width: int) -> list[str]:
     """Rows of `width` values as array literals, one a column; raises DataRejectedError."""
-    return [array_literal(column) for column in (zip(*rows, strict=True) if rows else [()] * width)]
+    columns = zip(*rows, strict=True) if rows else [()] * width
+    return [array_literal(column) for column in columns]
 
 
 def _quarantine_values(outcome: Quarantined) -> tuple[ColumnValue | bytes, ...]:

@@ -12,7 +12,7 @@ from consumer.sqs.signing import Credentials
 
 
 class SessionCredentials:
-    """The credentials of the moment; the session's provider is asked each time."""
+    """The credentials of the moment: what the session's provider gave is asked each time."""
 
     def __init__(self, session: AioSession) -> None:
         self._session = session
@@ -26,7 +26,7 @@ class SessionCredentials:
         Raises:
             QueueRefusedError: there are none, or they were refused.
             QueueError: they could not be refreshed.
-            TimeoutError: nor was there an answer until `deadline`, by the event loop's clock.
+            TimeoutError: they had not come by `deadline`, by the event loop's clock.
         """
         try:
             known = await self._frozen(deadline)
@@ -53,4 +53,5 @@ class SessionCredentials:
             async with asyncio.timeout_at(deadline):
                 self._provided = provided = await self._session.get_credentials()
                 return await provided.get_frozen_credentials() if provided else None
-        return await provided.get_frozen_credentials()  # there is nothing to wait for
+        # Nothing to wait for: a deadline would cost more than all the rest.
+        return await provided.get_frozen_credentials()

@@ -17,9 +17,11 @@ from consumer.sockets import end_when_silent
 _MAX_ANSWER_BYTES = 80 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r|$)")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n|\Z)")
 # The fields that are of use.
-_FIELD = re.compile(rb"\r\n(?i:(content-length|transfer-encoding|connection)):([^\r]*)")
+_FIELD = re.compile(
+    rb"\r\n(?i:(content-length|transfer-encoding|connection)):((?:[^\r]|\r(?!\n))*)"
+)
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 _WITHOUT_BODY = (204, 304)
@@ -74,16 +76,18 @@ class _Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
         self._head = None
-        self._transport.write(request)
-        # asyncio.timeout does the same in 4 µs, a sixth of what a call costs.
+        # As asyncio.timeout does, at a quarter of its cost.
         timer = loop.call_at(deadline, self._time_out)
         try:
+            self._transport.write(request)
             answer = await self._answer
         except BaseException:
             self.abort()  # an answer that nobody waits for would be taken for the next one's
             raise
         finally:
             timer.cancel()
+            # Its exception's traceback leads back here: a cycle that would keep the buffer.
+            self._answer = None
         self._used = True
         return answer
 

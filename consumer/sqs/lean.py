@@ -127,7 +127,7 @@ def _json_bytes(payload: Payload) -> bytes:
 
 def _json_object(body: bytes) -> dict[str, object] | None:
     try:
-        decoded = from_json(body)
+        decoded = from_json(body, cache_strings="keys")  # of the values hardly one comes twice
     except ValueError:
         # Lone surrogates are an error to the faster parser only.
         try:

@@ -28,7 +28,7 @@ class _Head:
     signature.
     """
 
-    canonical: str
+    canonical: str = field(repr=False)
     lines: str = field(repr=False)
 
 
@@ -78,7 +78,6 @@ class Signer:
 
     def _begin(self, credentials: Credentials, second: int) -> None:
         self._heads.clear()
-        self._credentials, self._second = credentials, second
         self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
         date = self._amz_date[:8]
         self._scope = f"{date}/{self._region}/{self._service}/aws4_request"
@@ -87,9 +86,10 @@ class Signer:
             for part in self._scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key, self._key_for = key, (credentials.secret_key, date)
+        self._credentials, self._second = credentials, second
 
     def _head(self, host: str, path: str, headers: Headers) -> _Head:
-        """The path is encoded once more than in the request."""
+        """Make what requests with these headers share; the path is encoded once more than sent."""
         credentials = self._credentials
         sent = [*headers, ("x-amz-date", self._amz_date)]
         if credentials.token is not None:

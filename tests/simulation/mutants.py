@@ -24,8 +24,8 @@ from tests.simulation.service import KINDS, RING, SERVICE, Service, database
 
 
 class DeletesBeforeCommit(Pipeline):
-    async def _hold(self, messages: Sequence[Message], started: float) -> None:
-        await super()._hold(messages, started)
+    def _hold(self, messages: Sequence[Message], started: float) -> None:
+        super()._hold(messages, started)
         self._deletable.extend(messages)
         self._committed.set()
 
