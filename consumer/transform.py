@@ -126,11 +126,19 @@ class Transform:
         return self.quarantine(message, Reason.TRANSFORM_FAILED, None)
 
     def _fields(self, message: Message) -> _Fields | Quarantined:
+        body = message.body
+        if ("NaN" in body or "Infinity" in body) and not _NO_NAN.fullmatch(body):
+            return self.quarantine(message, Reason.NOT_JSON, None)
         try:
-            # Not getattr: pydantic's attributes are looked up in the class first.
-            return self._event(message.body).__dict__
+            event: Event = self._parse(
+                body if len(body) <= _SMALL_BODY_CHARACTERS else self._reduced(body)
+            )
+        except ValidationError as error:
+            return self._quarantined(message, self._fault(error, body))
         except Exception as error:  # noqa: BLE001 -- see _quarantined
             return self._quarantined(message, error)
+        # Not getattr: pydantic's attributes are looked up in the class first.
+        return event.__dict__
 
     def _rows(self, valid: Sequence[tuple[Message, _Fields]]) -> Sequence[Outcome]:
         with suppress(Exception):  # then one has a value that cannot be stored: the others can
@@ -163,17 +171,6 @@ class Transform:
             Row(message, values)
             for (message, _), values in zip(valid, zip(*columns, strict=True), strict=True)
         ]
-
-    def _event(self, body: str) -> Event:
-        if ("NaN" in body or "Infinity" in body) and not _NO_NAN.fullmatch(body):
-            raise _NotARowError(Reason.NOT_JSON)
-        reduced = body if len(body) <= _SMALL_BODY_CHARACTERS else self._reduced(body)
-        try:
-            event: Event = self._parse(reduced)
-        except ValidationError as error:
-            # In a local of this frame it would be in a cycle with it, and keep the body for long.
-            raise self._fault(error, body) from None
-        return event
 
     def _reduced(self, body: str) -> bytes:
         """A large body with the model's own properties alone, and nothing inside of these."""

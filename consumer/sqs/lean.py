@@ -1,4 +1,4 @@
-"""Calls SQS over our own HTTP and signing: an eighth of the CPU of a general AWS client.
+"""Calls SQS over our own HTTP and signing: a fraction of the CPU of a general AWS client.
 
 Credentials, their refresh, regions and endpoints stay aiobotocore's.
 """
