@@ -4,9 +4,11 @@ import json
 import os
 import time
 import weakref
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -16,7 +18,7 @@ from consumer.errors import SettingsError, TokenError
 from consumer.events import Event, Into, Masked, Stored, UserLogin, masks_of, table_of
 from consumer.masking import ADDRESS, IDENTIFIER, BodySeal, KeyRing, KeyState, Mode
 from consumer.masking.keyring import Key
-from consumer.messages import Message, Outcome, Quarantined, Reason, Row
+from consumer.messages import Message, Outcome, Quarantined, Reason, Row, ValueRefusedError
 from consumer.tables import Kind
 from consumer.transform import Transform, recover
 from tests.feeds import FEEDS
@@ -47,6 +49,14 @@ def _of(**changes: object) -> Message:
     return _message(json.dumps(_LOGIN | changes))
 
 
+def _one_a_day(bodies: Iterable[str]) -> list[Message]:
+    """Messages with ids, handles and sent days of their own."""
+    return [
+        Message(str(UUID(int=number)), f"handle {number}", body, number * 86_400_000, len(body))
+        for number, body in enumerate(bodies)
+    ]
+
+
 def _row(outcome: Outcome) -> dict[str, object]:
     assert isinstance(outcome, Row)
     return dict(zip(_TEXT, outcome.values, strict=True))
@@ -64,14 +74,18 @@ class _Body(str):
 
 
 @pytest.mark.parametrize("body", ["not JSON", '{"user_id": "x"}', json.dumps(_LOGIN | {"ip": "x"})])
-def test_what_is_no_row_holds_its_body_no_longer_than_the_message(body: str) -> None:
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_what_is_no_row_holds_its_body_no_longer_than_the_message(
+    body: str, neighbours: int
+) -> None:
     raw = _Body(body)
     gone = weakref.ref(raw)
     gc.disable()  # which would find a cycle late, with the raw values in it
     try:
-        outcome = _transform(Message(_ID, "handle", raw, 1_700_000_000_000, len(raw)))
-        assert isinstance(outcome, Quarantined)
-        del raw, outcome
+        message = Message(_ID, "handle", raw, 1_700_000_000_000, len(raw))
+        outcomes = _transform.each([message, *[_of()] * neighbours])
+        assert [type(each) for each in outcomes] == [Quarantined, *[Row] * neighbours]
+        del raw, message, outcomes
         assert gone() is None
     finally:
         gc.enable()
@@ -375,6 +389,28 @@ def test_every_valid_event_is_its_row(
                 assert ADDRESS.encode(recovered.value) == ADDRESS.encode(value)
 
 
+_login_or_not = st.fixed_dictionaries(
+    {"user_id": st.text(_storable, min_size=1, max_size=9) | st.just(1)},
+    optional={
+        "ip": st.none() | st.ip_addresses().map(str) | st.just("no address"),
+        "device_id": st.none() | st.text(_storable, max_size=9) | st.just("x" * 160),
+        "locale": st.none() | st.sampled_from(["EN", "DE"]),
+        "app_version": st.sampled_from(["1", "3.20", "no version"]),
+    },
+).map(lambda changes: json.dumps(_LOGIN | changes))
+_no_login = st.sampled_from(["not JSON", "[]", '{"foo": "bar"}', '{"user_id": "x"}'])
+
+
+@given(st.lists(_login_or_not | _no_login, max_size=8))
+def test_many_messages_become_in_their_order_what_each_becomes_alone(bodies: list[str]) -> None:
+    transform = Transform(UserLogin, _INTEGER, _RING)
+    messages = _one_a_day(bodies)
+    outcomes = list(transform.each(messages))
+    assert [outcome.message for outcome in outcomes] == messages
+    assert outcomes == [transform(message) for message in messages]
+    assert outcomes == [outcome for each in messages for outcome in transform.each([each])]
+
+
 @settings(max_examples=30)
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4))
 def test_equal_tokens_mean_equal_values(
@@ -437,6 +473,45 @@ def test_a_defect_in_a_model_quarantines_and_does_not_stop_the_queue(more: str) 
     transform = Transform(Visit, _VISIT_KINDS, _RING)
     body = (_VISIT % more).replace('"a"', '"199.172"')
     assert _reason(transform(_message(body))) == (Reason.TRANSFORM_FAILED, None)
+
+
+def _grams(text: str) -> int:
+    if text == "too much":
+        raise MemoryError
+    if text == "unknown":
+        raise ValueRefusedError(Reason.INVALID_VALUE)
+    return int(text)  # whose ValueError is a defect of the model
+
+
+class Parcel(Event):
+    table: ClassVar[str] = "parcels"
+    sent_on: ClassVar[str] = "day"
+
+    weight: Annotated[str, Stored(max_length=9, as_integer=_grams)]
+
+
+_parcels = Transform(Parcel, {"weight": Kind.INTEGER, "day": Kind.DATE}, _RING)
+
+
+def _parcels_of(*weights: str) -> list[Message]:
+    return _one_a_day(json.dumps({"weight": weight}) for weight in weights)
+
+
+def test_values_that_cannot_be_converted_quarantine_their_own_messages_alone() -> None:
+    outcomes = _parcels.each(_parcels_of("1", "unknown", "3", "one", "5"))
+    assert [each.values if isinstance(each, Row) else _reason(each) for each in outcomes] == [
+        (1, date(1970, 1, 1)),
+        (Reason.INVALID_VALUE, "weight"),
+        (3, date(1970, 1, 3)),
+        (Reason.TRANSFORM_FAILED, None),
+        (5, date(1970, 1, 5)),
+    ]
+
+
+@pytest.mark.parametrize("neighbours", [(), ("1",), ("1", "unknown")])
+def test_a_lack_of_memory_is_no_messages_fault(neighbours: Sequence[str]) -> None:
+    with pytest.raises(MemoryError):
+        _parcels.each(_parcels_of("too much", *neighbours))
 
 
 @pytest.mark.parametrize("more", ["", ', "more": "' + "x" * 5_000 + '"'], ids=["small", "large"])
