@@ -15,7 +15,7 @@ from consumer.errors import (
     QueueRefusedError,
     StatementTooSlowError,
 )
-from consumer.messages import Outcome, Reason, Row, Written
+from consumer.messages import Message, Outcome, Reason, Row, Written
 from consumer.pipeline import Limits, Pipeline
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue, unavailable
@@ -527,6 +527,42 @@ def test_the_longest_poll_is_known_to_the_watchdog() -> None:
             assert 18.9 < w.pipeline.longest_poll_seconds() <= 19.0
             await asyncio.sleep(2.0)
             assert w.pipeline.longest_poll_seconds() < 2.0
+
+    run_virtually(scenario())
+
+
+class RunsAndTurns(PlainTransform):
+    """Notes how many messages each call takes, and each turn of the event loop after one."""
+
+    def __init__(self) -> None:
+        self.noted: list[int | str] = []
+
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        self.noted.append(len(messages))
+        asyncio.get_running_loop().call_soon(self.noted.append, "turn")
+        return super().each(messages)
+
+
+@pytest.mark.parametrize(
+    ("size", "noted"),
+    [
+        (4 * 1024, [8, "turn"]),
+        (4 * 1024 + 1, [7, "turn", 1, "turn"]),
+        (20 * 1024, [1, "turn"] * 8),
+    ],
+)
+def test_others_have_a_turn_after_each_32_kib_of_a_batch(
+    size: int, noted: Sequence[int | str]
+) -> None:
+    async def scenario() -> None:
+        w = world()
+        transform = RunsAndTurns()
+        w.pipeline.transform_with(transform)
+        w.queue.send(*(str(n) for n in range(8)), size=size)
+        async with w.running():
+            await until(lambda: not w.queue.remaining)
+        assert transform.noted == noted
+        assert w.database.batches == [8]
 
     run_virtually(scenario())
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from aiobotocore.session import get_session
+from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.session import AioSession, get_session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -250,6 +251,55 @@ async def test_credentials_that_do_not_come_in_time_are_not_waited_for(
     monkeypatch.setattr(session, "get_credentials", never)
     with pytest.raises(TimeoutError):
         await SessionCredentials(session)(asyncio.get_running_loop().time() + 0.01)
+
+
+def _refreshable(
+    session: AioSession,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    valid_for: timedelta,
+    refresh: Callable[[], Awaitable[dict[str, str]]],
+) -> SessionCredentials:
+    """What a session gives whose provider found temporary credentials."""
+    provided = AioRefreshableCredentials(
+        "KEY", "secret", "token", datetime.now(UTC) + valid_for, refresh, "test"
+    )
+
+    async def found() -> AioRefreshableCredentials:
+        return provided
+
+    monkeypatch.setattr(session, "get_credentials", found)
+    return SessionCredentials(session)
+
+
+async def test_a_refresh_that_does_not_come_in_time_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never() -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    current = _refreshable(
+        get_session(), monkeypatch, valid_for=timedelta(minutes=1), refresh=never
+    )
+    async with asyncio.timeout(30):
+        for _ in range(2):  # the first asks the session too, the second the provider alone
+            with pytest.raises(TimeoutError):
+                await current(asyncio.get_running_loop().time() + 0.01)
+
+
+async def test_temporary_credentials_that_last_are_not_refreshed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refused() -> dict[str, str]:
+        raise AssertionError
+
+    current = _refreshable(
+        get_session(), monkeypatch, valid_for=timedelta(hours=1), refresh=refused
+    )
+    first = await current(_soon())
+    assert (first.access_key, first.secret_key, first.token) == ("KEY", "secret", "token")
+    assert await current(_soon()) is first
 
 
 async def test_credentials_that_last_are_asked_for_and_found_the_same() -> None:

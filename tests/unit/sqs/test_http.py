@@ -1,7 +1,9 @@
 """The HTTP client against servers that answer oddly, break off, or lie."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -130,6 +132,14 @@ async def test_it_reads_every_form_of_answer(answer: bytes, body: bytes) -> None
         pytest.param(b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", id="no status"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", id="negative length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n{}", id="length of Python"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r6\r\n\r\n{}", id="length with a bare CR"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\rX\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            id="encoding with a bare CR",
+        ),
+        pytest.param(b"HTTP/1.1 200\rX\r\nContent-Length: 2\r\n\r\n{}", id="status with a bare CR"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 1\r\n\r\n{}", id="two lengths"
         ),
@@ -269,6 +279,46 @@ async def test_a_call_that_is_not_answered_in_time_closes_its_connection() -> No
         await eventually(lambda: script.lost == 1)
         assert (await client.post("/", "", b"", soon())).body == b"{}"
         assert script.made == 2
+
+
+async def test_a_call_is_not_ended_by_the_deadline_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    elapsed = loop.time
+    async with scripted([OK, OK]) as (script, client):
+        await client.post("/", "", b"", elapsed() + DEADLINE_SECONDS / 3)
+        monkeypatch.setattr(loop, "time", lambda: elapsed() + DEADLINE_SECONDS / 2)
+        assert (await client.post("/", "", b"", soon())).body == b"{}"
+        assert script.made == 1
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(lambda connection: connection._time_out(), id="timed out"),
+        pytest.param(lambda connection: connection.connection_lost(None), id="broken"),
+        pytest.param(lambda connection: connection.data_received(b"x\r\n\r\n"), id="malformed"),
+    ],
+)
+async def test_a_failed_call_keeps_its_connection_no_longer(
+    fail: Callable[[_Connection], None],
+) -> None:
+    connection = _Connection()
+    connection.connection_made(_Sent())
+    gone = weakref.ref(connection)
+    gc.disable()  # which would find a cycle late, with what was read in it
+    try:
+        call = asyncio.create_task(connection.send(b"", soon()))
+        await asyncio.sleep(0)
+        fail(connection)
+        with pytest.raises((HttpError, TimeoutError)):
+            await call
+        del call, connection
+        await asyncio.sleep(0)  # until then the loop holds the call whose end it told us
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_connection_that_is_not_made_in_time_is_given_up(
