@@ -288,16 +288,16 @@ async def test_a_refresh_that_does_not_come_in_time_is_not_waited_for(
                 await current(asyncio.get_running_loop().time() + 0.01)
 
 
-async def test_temporary_credentials_that_last_are_not_refreshed(
+async def test_temporary_credentials_that_last_are_not_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def refused() -> dict[str, str]:
         raise AssertionError
 
-    current = _refreshable(
-        get_session(), monkeypatch, valid_for=timedelta(hours=1), refresh=refused
-    )
+    session = get_session()
+    current = _refreshable(session, monkeypatch, valid_for=timedelta(hours=1), refresh=refused)
     first = await current(_soon())
+    monkeypatch.setattr(session, "get_credentials", refused)
     assert (first.access_key, first.secret_key, first.token) == ("KEY", "secret", "token")
     assert await current(_soon()) is first
 

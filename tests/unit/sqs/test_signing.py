@@ -2,6 +2,7 @@
 
 import weakref
 from datetime import UTC, datetime
+from itertools import product
 from urllib.parse import quote
 
 import pytest
@@ -60,13 +61,13 @@ def test_it_signs_as_the_published_examples(
         body=body,
         now=EXAMPLE_TIME,
     )
-    assert _read(lines) == headers | {
-        "x-amz-date": "20150830T123600Z",
-        "authorization": (
-            f"AWS4-HMAC-SHA256 Credential={EXAMPLE_SCOPE}, "
-            f"SignedHeaders={signed_headers}, Signature={signature}"
-        ),
-    }
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={EXAMPLE_SCOPE}, "
+        f"SignedHeaders={signed_headers}, Signature={signature}"
+    )
+    assert _read(lines) == sorted(
+        [*headers.items(), ("x-amz-date", "20150830T123600Z"), ("authorization", authorization)]
+    )
 
 
 @given(
@@ -107,27 +108,46 @@ def test_it_signs_as_botocore_does(
     assert _read(lines) == _signed(signer, request, datetime.fromtimestamp(second, UTC))
 
 
-def _read(lines: str) -> dict[str, str]:
+def _read(lines: str) -> list[tuple[str, str]]:
     assert lines.endswith("\r\n")
-    return dict(line.split(": ", 1) for line in lines.removesuffix("\r\n").split("\r\n"))
+    fields = (line.partition(": ") for line in lines.removesuffix("\r\n").split("\r\n"))
+    return sorted((name, value) for name, _, value in fields)
 
 
-def _signed(signer: SigV4Auth, request: AWSRequest, moment: datetime) -> dict[str, str]:
+def _signed(signer: SigV4Auth, request: AWSRequest, moment: datetime) -> list[tuple[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.auth.get_current_datetime", lambda: moment)
         signer.add_auth(request)
-    return {name.lower(): value for name, value in request.headers.items()}
+    return sorted((name.lower(), value) for name, value in request.headers.items())
 
 
-def test_a_signer_follows_each_change_of_key_day_and_second() -> None:
+OTHER_CREDENTIALS = (
+    Credentials("AKIDOTHER", EXAMPLE.secret_key),
+    Credentials("AKIDOTHER", "another"),
+    Credentials("AKIDOTHER", "another", "token"),
+    Credentials("AKIDOTHER", "another", "another token"),
+)
+
+
+def test_a_signer_follows_each_change_of_credentials_time_and_request() -> None:
     kept = Signer("sqs", "eu-central-1")
-    rotated = Credentials("AKIDOTHER", "another", "token")
-    for credentials in (EXAMPLE, rotated, EXAMPLE):
-        for now in (0.0, 0.9, 1.0, 86_399.0, 86_400.0, 1.0):
-            for target in ("AmazonSQS.ReceiveMessage", "AmazonSQS.DeleteMessageBatch"):
-                anew = Signer("sqs", "eu-central-1")
-                expected = _lines(anew, credentials, now, target)
-                assert _lines(kept, credentials, now, target) == expected
+    for now in (0.0, 0.9, 1.0, 86_399.0, 86_400.0, 1.0):
+        for credentials in (EXAMPLE, *OTHER_CREDENTIALS, EXAMPLE):
+            for target, host, path in product(("Receive", "Delete"), ("h", "i"), ("/", "/q")):
+                signed, expected = (
+                    _lines(signer, credentials, now, target=target, host=host, path=path)
+                    for signer in (kept, Signer("sqs", "eu-central-1"))
+                )
+                assert signed == expected
+
+
+def test_credentials_that_cannot_sign_do_not_borrow_the_key_of_others() -> None:
+    signer, broken = Signer("sqs", "eu-central-1"), Credentials("AKIDOTHER", "\ud800")
+    _lines(signer, EXAMPLE, 0.0)
+    for _ in range(2):
+        with pytest.raises(UnicodeEncodeError):
+            _lines(signer, broken, 0.0)
+    assert _lines(signer, EXAMPLE, 0.0) == _lines(Signer("sqs", "eu-central-1"), EXAMPLE, 0.0)
 
 
 class _Token(str):
@@ -146,13 +166,29 @@ def test_a_signer_lets_go_of_a_rotated_token_within_a_second() -> None:
 
 
 def _lines(
-    signer: Signer, credentials: Credentials, now: float, target: str = "AmazonSQS.ReceiveMessage"
+    signer: Signer,
+    credentials: Credentials,
+    now: float,
+    *,
+    target: str = "Receive",
+    host: str = "h",
+    path: str = "/",
 ) -> str:
     headers = (("x-amz-target", target),)
-    return signer.header_lines(credentials, host="h", path="/", headers=headers, body=b"", now=now)
+    return signer.header_lines(
+        credentials, host=host, path=path, headers=headers, body=b"", now=now
+    )
 
 
 def test_credentials_print_without_their_secrets() -> None:
     shown = repr(Credentials("AKIDEXAMPLE", "secret-key", "session-token"))
     assert "secret-key" not in shown
+    assert "session-token" not in shown
+
+
+def test_what_a_signer_keeps_prints_without_the_session_token() -> None:
+    signer = Signer("sqs", "eu-central-1")
+    _lines(signer, Credentials("AKIDEXAMPLE", "secret-key", "session-token"), 0.0)
+    shown = repr(vars(signer))
+    assert "_Head" in shown
     assert "session-token" not in shown

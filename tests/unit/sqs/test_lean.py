@@ -1,0 +1,54 @@
+"""The transport over a client and credentials that note until when they are waited for."""
+
+import asyncio
+
+import pytest
+
+from consumer.sqs.http import HttpAnswer, HttpClient
+from consumer.sqs.lean import LeanTransport, Protocol
+from consumer.sqs.signing import Credentials, Signer
+from tests.fakes.virtual_time import run_virtually
+
+
+class Answering(HttpClient):
+    """Answers every request alike, after a second, and notes the deadlines."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("http://sqs", None)
+        self.answer = HttpAnswer(200, answer)
+        self.deadlines: list[float] = []
+
+    async def post(self, path: str, header_lines: str, body: bytes, deadline: float) -> HttpAnswer:
+        del path, header_lines, body
+        self.deadlines.append(deadline)
+        await asyncio.sleep(1)
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer", "requests"),
+    [
+        pytest.param("json", b"{}", 1, id="json"),
+        pytest.param("query", b"<r/>", 1, id="query"),
+        pytest.param(None, b"<r/>", 2, id="json, then query"),
+    ],
+)
+def test_all_of_a_call_has_the_one_deadline(
+    protocol: Protocol | None, answer: bytes, requests: int
+) -> None:
+    client = Answering(answer)
+    asked: list[float] = []
+
+    async def credentials(deadline: float) -> Credentials:
+        asked.append(deadline)
+        await asyncio.sleep(1)
+        return Credentials("AKIDEXAMPLE", "secret")
+
+    async def scenario() -> None:
+        await asyncio.sleep(100)
+        signer = Signer("sqs", "eu-central-1")
+        transport = LeanTransport(client, signer, credentials, lambda: 0.0, protocol)
+        await transport.call("DeleteMessageBatch", {"QueueUrl": "http://sqs/q"}, 7)
+
+    run_virtually(scenario())
+    assert asked == client.deadlines == [107] * requests
