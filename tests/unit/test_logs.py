@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from consumer import hooks
 from consumer.errors import DatabaseError
 from consumer.logs import Logger, describe, harmless, log_events, make_logger, stdlib_logs_to
-from consumer.messages import Reason
+from consumer.messages import Message, Reason, Row
 
 RAW = "199.172.111.135"
 
@@ -114,6 +114,19 @@ def test_collections_are_bounded_and_other_objects_show_as_their_type() -> None:
     assert harmless({"a": [b"raw", object(), 1, None]}) == {
         "a": ["<bytes>", "<object>", 1, None],
     }
+
+
+def test_messages_and_rows_show_as_their_type_wherever_they_are() -> None:
+    message = Message("id", f"handle {RAW}", RAW, 0, 1)
+    row = Row(message, (RAW,))
+    assert harmless(message) == "<Message>"
+    assert harmless(row) == "<Row>"
+    assert harmless([message, (row,)]) == ["<Message>", ["<Row>"]]
+    assert harmless({"message": message, "rows": [row]}) == {
+        "message": "<Message>",
+        "rows": ["<Row>"],
+    }
+    assert RAW not in str(harmless({message: 1, row: 2}))
 
 
 def _fail(error: Exception, _local: str = RAW) -> None:
