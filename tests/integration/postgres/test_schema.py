@@ -173,6 +173,16 @@ async def test_inspection_refuses_with_one_line(
     assert "\n" not in str(caught.value)
 
 
+async def test_inspection_refuses_a_database_that_takes_null_for_a_text(
+    any_database: str, admin: asyncpg.Connection
+) -> None:
+    name = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {name} SET array_nulls = off")
+    async with connected(Server(any_database)) as connection:
+        with pytest.raises(DatabaseRefusedError, match="array_nulls is off"):
+            await inspect_table(connection, USER_LOGINS)
+
+
 @pytest.mark.parametrize(
     "change",
     [
