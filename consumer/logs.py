@@ -97,8 +97,7 @@ def harmless(value: object) -> object:
     """Return what of a value may be logged.
 
     Texts without control, format or separator characters and of bounded length; collections of
-    these; of anything else, named tuples among them, its
-    type.
+    these; of anything else, named tuples among them, its type.
     """
     match value:
         case None | bool() | int() | float():
@@ -107,7 +106,8 @@ def harmless(value: object) -> object:
             return _harmless_text(value)
         case Mapping():
             return {
-                _harmless_text(str(k)): harmless(v) for k, v in list(value.items())[:_MAX_ITEMS]
+                _harmless_text(k) if isinstance(k, str) else str(harmless(k)): harmless(v)
+                for k, v in list(value.items())[:_MAX_ITEMS]
             }
         case Sequence() if not (
             isinstance(value, bytes | bytearray | memoryview) or _is_named_tuple(value)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from consumer.errors import QueueError
+from consumer.errors import QueueError, QueueRefusedError
 from consumer.sqs import query
 from consumer.sqs.answers import Answer, Operation, Payload, error_of
 from consumer.sqs.http import HttpAnswer, HttpClient, HttpError
@@ -62,6 +62,9 @@ class LeanTransport:
             return await self._call(operation, payload, deadline)
         except ssl.SSLCertVerificationError:
             failure = error_of(operation, "CertificateNotTrusted")
+        except UnicodeEncodeError:  # its `object` is a key, or the request
+            advice = "check the AWS credentials: they hold characters that no header takes"
+            failure = QueueRefusedError(operation, "UnicodeEncodeError", advice)
         except HttpError:
             failure = QueueError(operation, "HttpError")
         # RuntimeError: uvloop's, for a write to a transport that the peer has just closed.

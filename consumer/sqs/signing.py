@@ -77,16 +77,18 @@ class Signer:
         return f"{head.lines}{signature}\r\n"
 
     def _begin(self, credentials: Credentials, second: int) -> None:
-        self._heads.clear()
-        self._amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
-        date = self._amz_date[:8]
-        self._scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+        date = amz_date[:8]
+        scope = f"{date}/{self._region}/{self._service}/aws4_request"
         if (credentials.secret_key, date) != self._key_for:
+            # Raises for a secret that cannot be encoded, and then nothing here has changed.
             key = f"AWS4{credentials.secret_key}".encode()
-            for part in self._scope.split("/"):
+            for part in scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key, self._key_for = key, (credentials.secret_key, date)
         self._credentials, self._second = credentials, second
+        self._amz_date, self._scope = amz_date, scope
+        self._heads.clear()
 
     def _head(self, host: str, path: str, headers: Headers) -> _Head:
         """Make what requests with these headers share; the path is encoded once more than sent."""

@@ -126,7 +126,7 @@ def test_messages_and_rows_show_as_their_type_wherever_they_are() -> None:
         "message": "<Message>",
         "rows": ["<Row>"],
     }
-    assert RAW not in str(harmless({message: 1, row: 2}))
+    assert RAW not in str(harmless({message: 1, row: 2, RAW.encode(): 3, (message, 1): 4}))
 
 
 def _fail(error: Exception, _local: str = RAW) -> None:

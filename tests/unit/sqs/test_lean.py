@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from consumer.errors import QueueRefusedError
 from consumer.sqs.http import HttpAnswer, HttpClient
 from consumer.sqs.lean import LeanTransport, Protocol
 from consumer.sqs.signing import Credentials, Signer
@@ -52,3 +53,25 @@ def test_all_of_a_call_has_the_one_deadline(
 
     run_virtually(scenario())
     assert asked == client.deadlines == [107] * requests
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(Credentials("AKIDEXAMPLE", "sec\udcffret"), id="secret"),
+        pytest.param(Credentials("AKID€", "secret"), id="access key"),
+        pytest.param(Credentials("AKIDEXAMPLE", "secret", "tok€n"), id="token"),
+    ],
+)
+def test_credentials_that_no_header_takes_need_someone_and_are_not_told(
+    broken: Credentials,
+) -> None:
+    async def credentials(_: float) -> Credentials:
+        return broken
+
+    transport = LeanTransport(
+        HttpClient("http://sqs", None), Signer("sqs", "eu-central-1"), credentials, lambda: 0.0
+    )
+    with pytest.raises(QueueRefusedError, match="check the AWS credentials") as caught:
+        asyncio.run(transport.call("DeleteMessageBatch", {"QueueUrl": "http://sqs/q"}, 7))
+    assert caught.value.__context__ is None

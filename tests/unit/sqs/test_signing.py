@@ -147,6 +147,8 @@ def test_credentials_that_cannot_sign_do_not_borrow_the_key_of_others() -> None:
     for _ in range(2):
         with pytest.raises(UnicodeEncodeError):
             _lines(signer, broken, 0.0)
+        with pytest.raises(UnicodeEncodeError):
+            _lines(signer, broken, 86_400.0)
     assert _lines(signer, EXAMPLE, 0.0) == _lines(Signer("sqs", "eu-central-1"), EXAMPLE, 0.0)
 
 
