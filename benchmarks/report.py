@@ -201,9 +201,11 @@ def _idle_and_start(own: Own) -> Iterator[str]:
     idle, start = own.idle, own.start
     yield "### Waiting and starting"
     calls = sum(idle.calls.values())
+    # Counted in steps of 10 ms, of which there may be none.
+    cpu = f"{idle.cpu_seconds * 1000:.0f} ms" if idle.cpu_seconds else "less than 10 ms"
     yield (
         f"In {idle.seconds:.0f} idle seconds: {calls} calls to SQS and"
-        f" {idle.cpu_seconds * 1000:.0f} ms of CPU. A month of that is"
+        f" {cpu} of CPU. A month of that is"
         f" ${_dollars(calls / idle.seconds * 30 * 86_400):.2f}."
     )
     yield (

@@ -49,12 +49,15 @@ class Batcher:
         return batch
 
 
-def runs_of(messages: Sequence[Message], max_bytes: int) -> Iterator[Sequence[Message]]:
-    """Cut a batch into runs of at most `max_bytes`, but of one message at least."""
+def runs_of(
+    messages: Sequence[Message], max_messages: int, max_bytes: int
+) -> Iterator[Sequence[Message]]:
+    """Cut a batch into runs within both bounds, but of one message at least."""
     start, size_bytes = 0, 0
     for position, message in enumerate(messages):
         size_bytes += message.size
-        if size_bytes > max_bytes and position > start:
+        is_full = size_bytes > max_bytes or position - start == max_messages
+        if is_full and position > start:
             yield messages[start:position]
             start, size_bytes = position, message.size
     if start < len(messages):

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import PurePath
 from typing import Protocol
 
@@ -112,7 +113,7 @@ def harmless(value: object) -> object:
         case Sequence() if not (
             isinstance(value, bytes | bytearray | memoryview) or _is_named_tuple(value)
         ):
-            return [harmless(item) for item in value[:_MAX_ITEMS]]
+            return [harmless(item) for item in islice(value, _MAX_ITEMS)]
         case _:
             return f"<{type(value).__name__}>"
 

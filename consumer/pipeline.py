@@ -3,8 +3,8 @@
     receive -> hold -> batch -> validate and mask -> one statement, one COMMIT -> delete -> let go
                  `-- heartbeat: keeps it invisible until it is deleted or given back
 
-Each stage is its own task and waits for nothing but the stage before it: a slow database stops the
-receiving, and never the deleting or the heartbeat.
+Receiving, writing with what comes right before it, deleting and the heartbeat are tasks of their
+own: a slow database stops the receiving, and never the deleting or the heartbeat.
 """
 
 import asyncio
@@ -31,8 +31,9 @@ from consumer.visibility import Visibility
 
 # A receive of fewer messages shows that there are more pollers than the queue can feed.
 _SPARSE_RECEIVE = 5
-# Bodies decoded in one go, about 150 logins: bounds how long the event loop stands still, and is
-# enough for the code to stay in the processor's caches.
+# Decoded in one go: bounds how long the event loop stands still, and is enough for the code to stay
+# in the processor's caches.
+_MESSAGES_IN_ONE_GO = 150
 _BYTES_IN_ONE_GO = 32 * 1024
 
 
@@ -105,7 +106,7 @@ class Pipeline:
         return len(self._in_flight)
 
     def transform_with(self, transform: Transform) -> None:
-        """Take another transform from the next batch on; what is masked already stays so."""
+        """Take another transform from the next messages on; what is masked already stays so."""
         self._transform = transform
 
     def longest_poll_seconds(self) -> float:
@@ -231,7 +232,7 @@ class Pipeline:
 
     async def _validated_and_masked(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
-        for run in runs_of(messages, _BYTES_IN_ONE_GO):
+        for run in runs_of(messages, _MESSAGES_IN_ONE_GO, _BYTES_IN_ONE_GO):
             outcomes += self._transform.each(run)
             if len(outcomes) < len(messages):
                 await asyncio.sleep(0)

@@ -56,7 +56,7 @@ _REASONS = {
     **{reason.value: reason for reason in Reason},
 }
 
-# Those that are converted are texts; of others it does not matter here what they are.
+# Values by the field's name; only those with a converter must be texts.
 _Fields = dict[str, str | None]
 _Convert = Callable[[str], ColumnValue]
 
@@ -110,7 +110,7 @@ class Transform:
             if not isinstance(fields, Quarantined)
         ]
         rows = iter(self._rows(valid))
-        return [each if isinstance(each, Quarantined) else next(rows) for each in found]
+        return [one if isinstance(one, Quarantined) else next(rows) for one in found]
 
     def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
         """Seal a message that cannot be a row."""
@@ -130,47 +130,52 @@ class Transform:
         if ("NaN" in body or "Infinity" in body) and not _NO_NAN.fullmatch(body):
             return self.quarantine(message, Reason.NOT_JSON, None)
         try:
-            event: Event = self._parse(
-                body if len(body) <= _SMALL_BODY_CHARACTERS else self._reduced(body)
-            )
+            reduced = body if len(body) <= _SMALL_BODY_CHARACTERS else self._reduced(body)
+            # Not getattr: pydantic's attributes are looked up in the class first. That there are
+            # any is for a model's own validators to see to.
+            fields: _Fields = self._parse(reduced).__dict__
         except ValidationError as error:
             return self._quarantined(message, self._fault(error, body))
         except Exception as error:  # noqa: BLE001 -- see _quarantined
             return self._quarantined(message, error)
-        # Not getattr: pydantic's attributes are looked up in the class first.
-        return event.__dict__
+        return fields
 
     def _rows(self, valid: Sequence[tuple[Message, _Fields]]) -> Sequence[Outcome]:
-        with suppress(Exception):  # then one has a value that cannot be stored: the others can
-            return self._by_column(valid)
-        return [self._row(message, fields) for message, fields in valid]
-
-    def _row(self, message: Message, fields: _Fields) -> Outcome:
-        try:
-            (row,) = self._by_column([(message, fields)])
-        except Exception as error:  # noqa: BLE001 -- see _quarantined
-            return self._quarantined(message, error)
-        return row
-
-    def _by_column(self, valid: Sequence[tuple[Message, _Fields]]) -> list[Row]:
-        """Rows, made column by column: so the code stays in the processor's caches."""
-        columns: list[Sequence[ColumnValue]] = []
-        name = ""
-        try:
-            for name, convert in self._columns:
-                values = [fields[name] for _, fields in valid]
-                columns.append(
-                    values
-                    if convert is None
-                    else [None if value is None else convert(value) for value in values]
-                )
-        except ValueRefusedError as error:
-            raise _NotARowError(error.reason, name) from None
+        """Made column by column, so that the code stays in the processor's caches."""
+        refused: dict[int, Quarantined] = {}
+        columns = [self._column(valid, *each, refused) for each in self._columns]
         columns.append([message.sent_day for message, _ in valid])
-        return [
+        rows = [
             Row(message, values)
             for (message, _), values in zip(valid, zip(*columns, strict=True), strict=True)
         ]
+        return [refused.get(place, row) for place, row in enumerate(rows)] if refused else rows
+
+    def _column(
+        self,
+        valid: Sequence[tuple[Message, _Fields]],
+        name: str,
+        convert: _Convert | None,
+        refused: dict[int, Quarantined],
+    ) -> Sequence[ColumnValue]:
+        """The values of a column; a message that has none is added to `refused`, by its place."""
+        if convert is None:
+            return [fields[name] for _, fields in valid]
+        with suppress(Exception):  # the loop below finds out which value is not to be had
+            return [
+                None if (value := fields[name]) is None else convert(value) for _, fields in valid
+            ]
+        values: list[ColumnValue] = []
+        for place, (message, fields) in enumerate(valid):
+            converted, value = None, fields[name]
+            try:
+                converted = None if value is None else convert(value)
+            except ValueRefusedError as error:
+                refused.setdefault(place, self.quarantine(message, error.reason, name))
+            except Exception as error:  # noqa: BLE001 -- see _quarantined
+                refused.setdefault(place, self._quarantined(message, error))
+            values.append(converted)
+        return values
 
     def _reduced(self, body: str) -> bytes:
         """A large body with the model's own properties alone, and nothing inside of these."""

@@ -23,7 +23,7 @@ def run_async(main: Coroutine[object, object, _T]) -> _T:
 
 
 def spare_the_cycle_collector() -> None:
-    """Let Python's cycle collector look less often, and not at what starting has made.
+    """Let Python's cycle collector look less often, and not at what importing has made.
 
     Nothing on a message's way is in a cycle, and on its defaults the search takes a twentieth of
     the CPU that a message costs.

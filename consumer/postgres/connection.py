@@ -52,6 +52,8 @@ async def connect(
     session = {"application_name": server.application_name}
     if statement_timeout_seconds is not None and not pooled:  # PgBouncer refuses the parameter
         session["statement_timeout"] = f"{statement_timeout_seconds * _SERVER_SHARE * 1000:.0f}"
+    if not pooled:
+        session["array_nulls"] = "on"  # whatever the role's is: array_literal needs it
     try:
         async with asyncio.timeout(server.connect_timeout_seconds):
             connection = await asyncpg.connect(

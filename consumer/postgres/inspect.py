@@ -58,9 +58,11 @@ class Inspection:
 async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
     """Look at schema `consumer`, at the table and at this role's rights; raises DatabaseError."""
     with translated():
-        findings = [*await _bookkeeping(connection), *await _settings(connection)]
+        findings = await _bookkeeping(connection)
+        settings = await _settings(connection)
         records = await connection.fetch(load("columns.sql"), quoted(table.name))
     is_migrated = all(finding.ok for finding in findings)
+    findings += settings
     actual = {record["name"]: _Actual(**record) for record in records}
     if not actual:
         missing = _failure(f"table {table.name} is missing", _MIGRATE, "42P01")

@@ -201,6 +201,8 @@ class Landing:
         try:
             literals = column_literals(values, len(values[0]))
             async with connection.transaction():
+                # array_literal needs it; a connection through PgBouncer has what the role has.
+                await connection.execute("SET LOCAL array_nulls = on")
                 await connection.execute(self._statement, ids, *literals)
         except DataRejectedError as refusal:
             return refusal

@@ -7,6 +7,7 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consumer.errors import QueueRefusedError
 from consumer.sqs.answers import error_of
 from consumer.sqs.signing import Credentials
 
@@ -38,11 +39,16 @@ class SessionCredentials:
             failure = error_of("credentials", type(error).__name__)
         else:
             if known is not None and known.access_key and known.secret_key:
-                if known != self._known:
+                if known == self._known:
+                    return self._credentials
+                if _fit_a_header(known):
                     self._known = known
                     self._credentials = Credentials(known.access_key, known.secret_key, known.token)
-                return self._credentials
-            failure = error_of("credentials", "NoCredentials")
+                    return self._credentials
+                advice = "one holds a character that no header takes, as the end of a line"
+                failure = QueueRefusedError("credentials", "NotPrintable", advice)
+            else:
+                failure = error_of("credentials", "NoCredentials")
         raise failure
 
     async def _frozen(self, deadline: float) -> ReadOnlyCredentials | None:
@@ -55,3 +61,8 @@ class SessionCredentials:
                 return await provided.get_frozen_credentials() if provided else None
         # Nothing to wait for: a deadline would cost more than all the rest.
         return await provided.get_frozen_credentials()
+
+
+def _fit_a_header(known: ReadOnlyCredentials) -> bool:
+    texts = (known.access_key, known.secret_key, known.token)
+    return all(not text or (text.isascii() and text.isprintable()) for text in texts)

@@ -63,7 +63,7 @@ class LeanTransport:
         except ssl.SSLCertVerificationError:
             failure = error_of(operation, "CertificateNotTrusted")
         except UnicodeEncodeError:  # its `object` is a key, or the request
-            advice = "check the AWS credentials: they hold characters that no header takes"
+            advice = "check the AWS credentials and sqs.queue_url: one has a character of no header"
             failure = QueueRefusedError(operation, "UnicodeEncodeError", advice)
         except HttpError:
             failure = QueueError(operation, "HttpError")

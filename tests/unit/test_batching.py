@@ -65,14 +65,20 @@ def test_batches_keep_the_order_lose_nothing_and_are_as_large_as_the_bounds_allo
     assert taken == messages
 
 
-@given(sizes=st.lists(st.integers(0, 300), max_size=40), max_bytes=st.integers(1, 400))
-def test_runs_keep_the_order_and_are_as_long_as_their_bytes_allow(
-    sizes: list[int], max_bytes: int
+@given(
+    sizes=st.lists(st.integers(0, 300), max_size=40),
+    max_messages=st.integers(1, 8),
+    max_bytes=st.integers(1, 400),
+)
+def test_runs_keep_the_order_and_are_as_long_as_the_bounds_allow(
+    sizes: list[int], max_messages: int, max_bytes: int
 ) -> None:
     messages = [message(number, size) for number, size in enumerate(sizes)]
-    runs = list(runs_of(messages, max_bytes))
+    runs = list(runs_of(messages, max_messages, max_bytes))
     assert [each for run in runs for each in run] == messages
     totals = [sum(each.size for each in run) for run in runs]
-    assert all(len(run) == 1 or total <= max_bytes for run, total in zip(runs, totals, strict=True))
-    firsts = [run[0].size for run in runs[1:]]
-    assert all(total + first > max_bytes for total, first in zip(totals, firsts, strict=False))
+    for run, total in zip(runs, totals, strict=True):
+        assert 1 <= len(run) <= max_messages
+        assert total <= max_bytes or len(run) == 1
+    for run, total, following in zip(runs, totals, runs[1:], strict=False):
+        assert len(run) == max_messages or total + following[0].size > max_bytes

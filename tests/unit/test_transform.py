@@ -7,12 +7,12 @@ import weakref
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self, cast
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from consumer.errors import SettingsError, TokenError
 from consumer.events import Event, Into, Masked, Stored, UserLogin, masks_of, table_of
@@ -473,6 +473,37 @@ def test_a_defect_in_a_model_quarantines_and_does_not_stop_the_queue(more: str) 
     transform = Transform(Visit, _VISIT_KINDS, _RING)
     body = (_VISIT % more).replace('"a"', '"199.172"')
     assert _reason(transform(_message(body))) == (Reason.TRANSFORM_FAILED, None)
+
+
+class Forgetful(Event):
+    table: ClassVar[str] = "forgetful"
+    sent_on: ClassVar[str] = "day"
+
+    name: Annotated[str, Stored(max_length=9)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _nothing(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        event = handler(data)
+        return cast("Self", None) if event.name == "forget" else event
+
+
+def test_a_validator_that_gives_no_event_quarantines_its_own_message_alone() -> None:
+    transform = Transform(Forgetful, {"name": Kind.TEXT, "day": Kind.DATE}, _RING)
+    bodies = (json.dumps({"name": name}) for name in ("a", "forget", "b"))
+    kept, forgotten, also_kept = transform.each(_one_a_day(bodies))
+    assert isinstance(kept, Row)
+    assert isinstance(also_kept, Row)
+    assert _reason(forgotten) == (Reason.TRANSFORM_FAILED, None)
+
+
+def test_of_several_values_that_cannot_be_stored_the_first_column_is_named() -> None:
+    into_integer = Transform(UserLogin, _INTEGER, _RING)
+    both = _of(ip="199.172", app_version="nine")
+    assert _reason(into_integer(both)) == (Reason.BAD_ADDRESS, "ip")
+    assert [_reason(each) for each in into_integer.each([both, both])] == [
+        (Reason.BAD_ADDRESS, "ip")
+    ] * 2
 
 
 def _grams(text: str) -> int:

@@ -68,6 +68,16 @@ async def test_the_same_id_twice_in_the_arrays_is_one_row(
     assert await count(reader, "user_logins") == 1
 
 
+async def test_null_stays_null_where_the_database_would_make_a_text_of_it(
+    any_database: str, reader: asyncpg.Connection
+) -> None:
+    name = await reader.fetchval("SELECT current_database()")
+    await reader.execute(f"ALTER DATABASE {name} SET array_nulls = off")
+    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+        await sink.write([row(locale=None)])
+    assert await reader.fetchval("SELECT locale IS NULL FROM user_logins")
+
+
 async def test_a_redelivered_message_changes_nothing(
     sink: PostgresSink, reader: asyncpg.Connection
 ) -> None:

@@ -302,6 +302,18 @@ async def test_temporary_credentials_that_last_are_not_asked_for_again(
     assert await current(_soon()) is first
 
 
+@pytest.mark.parametrize(
+    "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+)
+async def test_credentials_with_the_end_of_a_line_need_someone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "something\n")
+    with pytest.raises(QueueRefusedError, match="the end of a line") as caught:
+        await SessionCredentials(get_session())(_soon())
+    assert "something" not in str(caught.value)
+
+
 async def test_credentials_that_last_are_asked_for_and_found_the_same() -> None:
     current = SessionCredentials(get_session())
     assert await current(_soon()) is await current(_soon())
