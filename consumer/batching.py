@@ -35,15 +35,10 @@ class Batcher:
             return 0.0
         return max(0.0, self._waiting[0][0] + self._linger_seconds - now)
 
-    def take(self) -> list[Message]:
+    def take(self) -> Sequence[Message]:
         """Remove and return the next batch: within both bounds, but never fewer than one."""
-        batch: list[Message] = []
-        left_bytes = self._max_bytes
-        for _, message in islice(self._waiting, self._max_rows):
-            left_bytes -= message.size
-            if left_bytes < 0 and batch:
-                break
-            batch.append(message)
+        waiting = [message for _, message in islice(self._waiting, self._max_rows)]
+        batch = next(runs_of(waiting, self._max_rows, self._max_bytes), ())
         for _ in batch:
             self._waiting.popleft()
         return batch
@@ -52,7 +47,7 @@ class Batcher:
 def runs_of(
     messages: Sequence[Message], max_messages: int, max_bytes: int
 ) -> Iterator[Sequence[Message]]:
-    """Cut a batch into runs within both bounds, but of one message at least."""
+    """Cut messages into runs within both bounds, but of one message at least."""
     start, size_bytes = 0, 0
     for position, message in enumerate(messages):
         size_bytes += message.size

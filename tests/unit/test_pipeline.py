@@ -3,6 +3,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import pytest
 
@@ -563,6 +564,19 @@ def test_others_have_a_turn_after_each_32_kib_of_a_batch(
             await until(lambda: not w.queue.remaining)
         assert transform.noted == noted
         assert w.database.batches == [8]
+
+    run_virtually(scenario())
+
+
+def test_others_have_a_turn_after_150_small_messages_of_a_batch() -> None:
+    async def scenario() -> None:
+        w = world()
+        transform = RunsAndTurns()
+        w.pipeline.transform_with(transform)
+        small = [Message(str(UUID(int=n)), "", "{}", 0, 2) for n in range(400)]
+        outcomes = await w.pipeline._validated_and_masked(small)
+        assert [outcome.message for outcome in outcomes] == small
+        assert transform.noted[:5] == [150, "turn", 150, "turn", 100]
 
     run_virtually(scenario())
 
