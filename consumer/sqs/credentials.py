@@ -38,18 +38,22 @@ class SessionCredentials:
         except (BotoCoreError, RuntimeError) as error:  # RuntimeError: refreshed, expired already
             failure = error_of("credentials", type(error).__name__)
         else:
-            if known is not None and known.access_key and known.secret_key:
-                if known == self._known:
-                    return self._credentials
-                if _fit_a_header(known):
-                    self._known = known
-                    self._credentials = Credentials(known.access_key, known.secret_key, known.token)
-                    return self._credentials
+            if known is None or not known.access_key or not known.secret_key:
+                failure = error_of("credentials", "NoCredentials")
+            elif known != self._known and not _fit_a_header(known):
                 advice = "one holds a character that no header takes, as the end of a line"
                 failure = QueueRefusedError("credentials", "NotPrintable", advice)
             else:
-                failure = error_of("credentials", "NoCredentials")
+                return self._of(known)
         raise failure
+
+    def _of(self, known: ReadOnlyCredentials) -> Credentials:
+        if known != self._known:
+            self._known = known
+            self._credentials = Credentials(
+                known.access_key or "", known.secret_key or "", known.token
+            )
+        return self._credentials
 
     async def _frozen(self, deadline: float) -> ReadOnlyCredentials | None:
         provided = self._provided

@@ -546,6 +546,31 @@ def test_a_value_that_cannot_be_converted_quarantines_its_own_message_alone(
     ]
 
 
+class Pair(Event):
+    table: ClassVar[str] = "pairs"
+    sent_on: ClassVar[str] = "day"
+
+    left: Annotated[str, Stored(max_length=9, as_integer=_grams)]
+    right: Annotated[str, Stored(max_length=9, as_integer=_grams)]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "reason"),
+    [
+        ("unknown", "one", (Reason.INVALID_VALUE, "left")),
+        ("one", "unknown", (Reason.TRANSFORM_FAILED, None)),
+    ],
+)
+def test_the_first_column_that_has_no_value_decides_whatever_comes_behind(
+    left: str, right: str, reason: tuple[Reason, str | None]
+) -> None:
+    kinds = {"left": Kind.INTEGER, "right": Kind.INTEGER, "day": Kind.DATE}
+    (outcome,) = Transform(Pair, kinds, _RING).each(
+        _one_a_day([json.dumps({"left": left, "right": right})])
+    )
+    assert _reason(outcome) == reason
+
+
 @pytest.mark.parametrize("neighbours", [(), ("1",), ("1", "unknown")])
 def test_a_lack_of_memory_is_no_messages_fault(neighbours: Sequence[str]) -> None:
     with pytest.raises(MemoryError):

@@ -181,6 +181,23 @@ async def test_what_a_mended_model_takes_lands_as_the_service_would_have_written
     assert entry["outcome"] == f"landed; quarantine row 1, message {sent.message_id}"
 
 
+async def test_null_lands_as_null_through_a_pgbouncer_whose_role_would_make_a_text_of_it(
+    office: Office, mended: Office
+) -> None:
+    await office.consume(login(device_type=LONG_TYPE, locale=None, ip=None))
+    await office.fetch(
+        "DO $$ BEGIN EXECUTE format("
+        "'ALTER DATABASE %I SET array_nulls = off', current_database()); END $$"
+    )
+    pooled = {**mended.variables, "CONSUMER_POSTGRES__STATEMENT_CACHE_SIZE": "0"}
+    replayed = await replace(mended, variables=pooled).consumer(
+        "quarantine", "replay", "--all", *REASON
+    )
+    assert replayed.out == "1 landed\n", replayed.err
+    (row,) = await office.fetch("SELECT locale, masked_ip FROM user_logins")
+    assert (row["locale"], row["masked_ip"]) == (None, None)
+
+
 async def test_what_still_fails_stays_with_its_new_reason(office: Office, mended: Office) -> None:
     await office.consume(login(device_type=LONG_TYPE, app_version="x" * 33), *long_typed(1))
     replayed = await mended.consumer("quarantine", "replay", "--all", *REASON)
