@@ -17,7 +17,7 @@ from benchmarks.load import LoadServer
 from benchmarks.processes import RunningProcess, Usage
 from benchmarks.results import Run
 from consumer.embedded.postgres import PostgresServer
-from consumer.masking import KeyRing
+from consumer.masking.key_ring import KeyRing
 
 _ROOT = Path(__file__).parents[1]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

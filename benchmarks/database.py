@@ -6,9 +6,11 @@ import time
 import psutil
 
 from consumer.embedded.postgres import PostgresServer
-from consumer.events import UserLogin, repeats_of, table_of
+from consumer.events.model import duplicates_views_of, table_of
+from consumer.events.user_login import UserLogin
 from consumer.messages import LEDGER_SLOTS
-from consumer.postgres import Server, connected, migrate
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.schema import migrate
 
 _FILLED_DAYS = 16
 
@@ -33,8 +35,8 @@ class Database:
         asyncio.run(self._migrate())
 
     async def _migrate(self) -> None:
-        async with connected(Server(self.dsn)) as connection:
-            await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
+        async with connected(ConnectionSettings(self.dsn)) as connection:
+            await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
 
     def version(self) -> str:
         """PostgreSQL's version."""
@@ -76,7 +78,7 @@ class Database:
 
     async def _fill_ledger(self, rows: int) -> None:
         today = int(time.time()) // 86_400
-        async with connected(Server(self.dsn)) as connection:
+        async with connected(ConnectionSettings(self.dsn)) as connection:
             for day in range(today - _FILLED_DAYS + 1, today + 1):
                 slot, count = day % LEDGER_SLOTS, rows // _FILLED_DAYS
                 await connection.execute(_FILL_SLOT, slot, count, timeout=600)
@@ -100,7 +102,7 @@ class Database:
 
     def _value(self, query: str) -> object:
         async def ask() -> object:
-            async with connected(Server(self.dsn)) as connection:
+            async with connected(ConnectionSettings(self.dsn)) as connection:
                 value: object = await connection.fetchval(query)
             return value
 
@@ -108,7 +110,7 @@ class Database:
 
     def _execute(self, statement: str) -> None:
         async def execute() -> None:
-            async with connected(Server(self.dsn)) as connection:
+            async with connected(ConnectionSettings(self.dsn)) as connection:
                 await connection.execute(statement, timeout=600)
 
         asyncio.run(execute())

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from consumer.events import UserLogin, masks_of
-from consumer.masking import ADDRESS, IDENTIFIER, KeyRing, Mode, mask_for
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.encodings import ADDRESS, IDENTIFIER
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.mask import Mode, mask_for
 
 _MESSAGES = 50_000
 _ROUNDS = 7

@@ -9,19 +9,19 @@ import sys
 import time
 from pathlib import Path
 
-from consumer import hooks
-from consumer.commands import run_async
-from consumer.config import load_settings
-from consumer.logs import make_logger, stdlib_logs_to
+from consumer.runtime import run_async
 from consumer.service import serve
+from consumer.settings import load_settings
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
 
 def main(path: Path) -> None:
     """Consume until SIGTERM."""
     ages_ms: list[int] = []
 
-    def listen(event: hooks.Event) -> None:
-        if isinstance(event, hooks.Committed):
+    def listen(event: telemetry.TelemetryEvent) -> None:
+        if isinstance(event, telemetry.Committed):
             now_ms = round(time.time() * 1000)
             ages_ms.extend(now_ms - sent_ms for sent_ms in event.sent_ms)
 

@@ -10,10 +10,13 @@ import time
 from datetime import date
 
 from consumer.embedded.postgres import PostgresServer
-from consumer.events import UserLogin, masks_of, repeats_of, table_of
-from consumer.masking import BodySeal, KeyRing, KeyState
-from consumer.masking.keyring import Key
-from consumer.postgres import Remasked, Renewal, Server, connected, migrate, remask
+from consumer.events.model import duplicates_views_of, masks_of, table_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.masking.sealing import BodySeal
+from consumer.officer.remask.store import Remasked, Renewal, remask
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.schema import migrate
 
 _ROWS = 1_000_000
 _PAGES_A_BATCH = 128
@@ -39,8 +42,8 @@ async def _fill(dsn: str, ring: KeyRing, rows: int) -> None:
         )
         for n in range(rows)
     )
-    async with connected(Server(dsn)) as connection:
-        await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
+    async with connected(ConnectionSettings(dsn)) as connection:
+        await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
         await connection.copy_records_to_table("user_logins", records=records)
 
 
@@ -58,7 +61,7 @@ async def _measure(rows: int) -> tuple[Remasked, float]:
     renewal = Renewal("user_logins", "k2", tokens, BodySeal(new).renew)
     with PostgresServer.start() as server:
         await _fill(server.dsn(), old, rows)
-        async with connected(Server(server.dsn())) as connection:
+        async with connected(ConnectionSettings(server.dsn())) as connection:
             began = time.perf_counter()
             done = await remask(
                 connection, renewal, pages_a_batch=_PAGES_A_BATCH, show=lambda _: None

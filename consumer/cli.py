@@ -22,16 +22,25 @@ _COMMANDS = {
     "check": ("consumer.commands.check:check", "Tell what is wrong before it matters."),
     "send": ("consumer.commands.send:send", "Send the lines of a file to the queue."),
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
-    "keys": ("consumer.commands.keys:keys", "Make, check and change the key ring."),
-    "mask": ("consumer.commands.mask:mask", "Show the tokens to search for."),
-    "recover": ("consumer.commands.recover:recover", "Show what tokens stand for, on record."),
-    "remask": ("consumer.commands.remask:remask", "Rewrite old keys' tokens under the new key."),
+    "keys": ("consumer.officer.keys.command:keys", "Make, check and change the key ring."),
+    "mask": ("consumer.officer.recovery.mask_command:mask", "Show the tokens to search for."),
+    "recover": (
+        "consumer.officer.recovery.command:recover",
+        "Show what tokens stand for, on record.",
+    ),
+    "remask": (
+        "consumer.officer.remask.command:remask",
+        "Rewrite old keys' tokens under the new key.",
+    ),
     "quarantine": (
-        "consumer.commands.quarantine:quarantine",
+        "consumer.officer.quarantine.command:quarantine",
         "See what was no valid event, and replay it.",
     ),
-    "erase": ("consumer.commands.erase:erase", "Delete a person's rows, and keep them deleted."),
-    "audit": ("consumer.commands.audit:audit", "Check the record of who was shown what."),
+    "erase": (
+        "consumer.officer.erasure.command:erase",
+        "Delete a person's rows, and keep them deleted.",
+    ),
+    "audit": ("consumer.officer.audit.command:audit", "Check the record of who was shown what."),
 }
 
 
@@ -97,7 +106,7 @@ def _fail(errors: Sequence[BaseException]) -> NoReturn:
 
 def _unforeseen(error: BaseException) -> list[str]:
     # Imported here, for it takes longer than the help may take.
-    from consumer.logs import describe  # noqa: PLC0415
+    from consumer.telemetry.logs import describe  # noqa: PLC0415
 
     description = describe(error)
     frames = description["frames"]

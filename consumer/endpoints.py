@@ -6,16 +6,16 @@ run the service.
 
 from pathlib import Path
 
-from consumer.config import Settings, require_dsn, require_key_ring, require_queue_url
-from consumer.keysource import Aws, Given, KeySource, KmsFile, RingFile, SecretsManager
-from consumer.postgres import Server
+from consumer.keys.sources import Aws, Given, KeySource, KmsFile, RingFile, SecretsManager
+from consumer.postgres.connection import ConnectionSettings
+from consumer.settings import Settings, require_dsn, require_key_ring, require_queue_url
 from consumer.sqs.address import QueueAddress, region_in
 
 
-def server_of(settings: Settings) -> Server:
+def server_of(settings: Settings) -> ConnectionSettings:
     """Where the database is; raises SettingsError if that is not set."""
     postgres = settings.postgres
-    return Server(
+    return ConnectionSettings(
         dsn=require_dsn(settings).get_secret_value(),
         connect_timeout_seconds=postgres.connect_timeout_seconds,
         statement_timeout_seconds=postgres.statement_timeout_seconds,

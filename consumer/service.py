@@ -8,9 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consumer import hooks
-from consumer.backoff import Backoff
-from consumer.config import Settings
 from consumer.endpoints import key_source_of, queue_address_of, server_of
 from consumer.errors import (
     ConsumerError,
@@ -20,31 +17,31 @@ from consumer.errors import (
     QueueError,
     QueueRefusedError,
 )
-from consumer.events import load_model, table_of
-from consumer.health import Health, serve_http
-from consumer.hooks import Listener
-from consumer.keysource import KeySource, load_key_ring, warnings_of
-from consumer.logs import Logger, log_events
-from consumer.masking import KeyRing
-from consumer.metrics import Metrics
-from consumer.pipeline import Limits, Pipeline
-from consumer.postgres import (
-    PostgresSink,
-    Server,
-    briefly_connected,
-    guard_keys,
-    inspect_table,
-    truncate_idle_slots,
-)
-from consumer.reload import guarded_key_ring, reload_key_ring
-from consumer.signals import on_hangup, on_termination
+from consumer.events.model import load_model, table_of
+from consumer.events.table import ColumnKinds, Table
+from consumer.events.transform import Transform
+from consumer.key_reload import registered_key_ring, reload_key_ring
+from consumer.keys.sources import KeySource, load_key_ring, warnings_of
+from consumer.masking.key_ring import KeyRing
+from consumer.pipeline.pipeline import Limits, Pipeline
+from consumer.pipeline.retrying import Backoff
+from consumer.postgres.connection import ConnectionSettings, briefly_connected
+from consumer.postgres.inspect import inspect_table
+from consumer.postgres.key_registry import register_fingerprints
+from consumer.postgres.pruning import prune_ledger
+from consumer.postgres.sink import PostgresSink
+from consumer.runtime import on_hangup, on_termination
+from consumer.settings import Settings
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import QueueFacts, queue_facts
 from consumer.sqs.source import SqsSource
-from consumer.tables import ColumnKinds, Table
-from consumer.transform import Transform
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.events import Listener
+from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.logs import Logger, log_events
+from consumer.telemetry.metrics import Metrics
 
 # `drain` ends after this many empty receives in a row with nothing in flight; each is a long poll,
 # so it has asked all of SQS's servers.
@@ -67,17 +64,17 @@ class Totals:
     quarantined: int = 0
     deleted: int = 0
 
-    def listen(self, event: hooks.Event) -> None:
+    def listen(self, event: telemetry.TelemetryEvent) -> None:
         """Count one event."""
         match event:
-            case hooks.Received():
+            case telemetry.Received():
                 self.received += event.count
-                self.duplicate += event.again
-            case hooks.Committed():
+                self.duplicate += event.redelivered
+            case telemetry.Committed():
                 self.written += event.rows
                 self.duplicate += event.duplicates
                 self.quarantined += sum(event.quarantined.values())
-            case hooks.Deleted():
+            case telemetry.Deleted():
                 self.deleted += event.count
             case _:
                 pass
@@ -155,7 +152,7 @@ class _Service:
         self._pipeline: Pipeline | None = None
         self._health = Health(self._poll_is_overdue)
         self._metrics = Metrics(in_flight=self._in_flight, now=time.time)
-        self._emit = hooks.to_all(
+        self._emit = telemetry.to_all(
             self.totals.listen,
             self._metrics.listen,
             self._health.listen,
@@ -202,7 +199,7 @@ class _Service:
             self._logger.info("consuming", visibility_seconds=facts.visibility_seconds)
             reloading = reload_key_ring(
                 self.reload_asked,
-                lambda: guarded_key_ring(source, server),
+                lambda: registered_key_ring(source, server),
                 lambda ring: pipeline.transform_with(Transform(model, kinds, ring)),
                 self._emit,
             )
@@ -221,7 +218,7 @@ class _Service:
             sink=sink,
             transform=transform,
             limits=_limits(self._settings, facts),
-            emit=hooks.to_all(self._emit, self._stop_when_empty(stop)),
+            emit=telemetry.to_all(self._emit, self._stop_when_empty(stop)),
             clock=asyncio.get_running_loop().time,
             uniform=random.uniform,
         )
@@ -231,7 +228,7 @@ class _Service:
         ring = await load_key_ring(source)
         for warning in warnings_of(source):
             self._logger.warning(warning)
-        self._emit(hooks.KeyRingLoaded(ring.primary, len(ring.keys), again=False))
+        self._emit(telemetry.KeyRingLoaded(ring.primary, len(ring.keys), reloaded=False))
         return ring
 
     async def _facts(self, transport: Transport, address: QueueAddress) -> QueueFacts:
@@ -255,40 +252,42 @@ class _Service:
             except QueueError as error:
                 pause = backoff.pause_seconds()
                 self._emit(
-                    hooks.QueueFailed(
+                    telemetry.QueueFailed(
                         error.operation, error.code, refused=False, pause_seconds=pause
                     )
                 )
             except KeySourceError as error:
                 pause = backoff.pause_seconds()
-                self._emit(hooks.KeyRingUnread(error.operation, error.code, pause))
+                self._emit(telemetry.KeyRingReadFailed(error.operation, error.code, pause))
             except DatabaseError as error:
                 pause = backoff.pause_seconds()
-                self._emit(hooks.WriteFailed(0, error.sqlstate, refused=False, pause_seconds=pause))
+                self._emit(
+                    telemetry.WriteFailed(0, error.sqlstate, refused=False, pause_seconds=pause)
+                )
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
         return None
 
-    async def _keep_ledger(self, server: Server) -> None:
+    async def _keep_ledger(self, server: ConnectionSettings) -> None:
         """Empty the ledger's idle slots now and then; messages do not wait for it."""
         while True:
             try:
                 async with briefly_connected(server) as connection:
-                    emptied = await truncate_idle_slots(connection)
+                    emptied = await prune_ledger(connection)
                 self._logger.info("ledger kept", emptied_slots=len(emptied))
             except DatabaseError as error:  # among them a missing right: `check` names it
                 self._logger.warning("ledger not kept", sqlstate=error.sqlstate)
-            await asyncio.sleep(self._settings.postgres.upkeep_interval_seconds)
+            await asyncio.sleep(self._settings.postgres.prune_interval_seconds)
 
     def _stop_when_empty(self, stop: asyncio.Event) -> Listener:
         """Count empty receives; one that was open beside another asked no later than that one."""
         clock = asyncio.get_running_loop().time
         empty, counted_at = 0, 0.0
 
-        def listen(event: hooks.Event) -> None:
+        def listen(event: telemetry.TelemetryEvent) -> None:
             nonlocal empty, counted_at
-            if not self._until_empty or not isinstance(event, hooks.Received):
+            if not self._until_empty or not isinstance(event, telemetry.Received):
                 return
             if event.count or self._in_flight():
                 empty = 0
@@ -316,10 +315,10 @@ async def _run_beside(main: Awaitable[None], *others: Coroutine[object, object, 
             task.cancel()
 
 
-async def _prepare(server: Server, table: Table, ring: KeyRing) -> ColumnKinds:
+async def _prepare(server: ConnectionSettings, table: Table, ring: KeyRing) -> ColumnKinds:
     async with briefly_connected(server) as connection:
         kinds = await inspect_table(connection, table)
-        await guard_keys(connection, ring.checks())
+        await register_fingerprints(connection, ring.fingerprints())
     return kinds
 
 

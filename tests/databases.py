@@ -9,8 +9,10 @@ from pathlib import Path
 import asyncpg
 
 from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
-from consumer.events import UserLogin, repeats_of, table_of
-from consumer.postgres import Server, connected, migrate
+from consumer.events.model import duplicates_views_of, table_of
+from consumer.events.user_login import UserLogin
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.schema import migrate
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 the launcher uses mkdtemp
 _ROOM_BYTES = 2 << 30
@@ -50,8 +52,8 @@ class Databases:
     async def _make_template(self) -> str:
         name = "migrated"
         await self._run(f"CREATE DATABASE {name}")
-        async with connected(Server(self.server.dsn(name))) as connection:
-            await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
+        async with connected(ConnectionSettings(self.server.dsn(name))) as connection:
+            await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
         return name
 
     @asynccontextmanager

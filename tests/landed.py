@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from consumer.events import UserLogin, table_of
-from consumer.masking import BodySeal, KeyRing
+from consumer.events.model import table_of
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.sealing import BodySeal
 from consumer.messages import Message, Quarantined, Row
-from consumer.postgres import Server, connected, inspect_table
-from consumer.transform import Transform
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.inspect import inspect_table
 
 _TABLE = table_of(UserLogin)
 
@@ -15,7 +18,7 @@ _TABLE = table_of(UserLogin)
 async def assert_landed(dsn: str, ring_json: str, sent: Sequence[Message]) -> None:
     """Each message is its row, or its quarantine row, exactly once; nothing else is there."""
     ring = KeyRing.parse(ring_json)
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         kinds = await inspect_table(connection, _TABLE)
         names = ", ".join(column.name for column in _TABLE.columns if column.name in kinds)
         rows = await connection.fetch(f"SELECT {names} FROM user_logins")  # noqa: S608 the model's names
@@ -40,7 +43,7 @@ async def assert_landed(dsn: str, ring_json: str, sent: Sequence[Message]) -> No
 
 async def everything_in(dsn: str) -> str:
     """The whole database but for the sealed bodies, as text."""
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         tables = await connection.fetch(
             "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r'"
             " AND relnamespace IN ('public'::regnamespace, 'consumer'::regnamespace)"

@@ -7,8 +7,6 @@ from pathlib import Path
 import asyncpg
 import click
 
-from consumer.commands import run_async
-from consumer.config import Settings, load_settings
 from consumer.endpoints import key_source_of, queue_address_of, server_of
 from consumer.errors import (
     ConsumerError,
@@ -18,9 +16,13 @@ from consumer.errors import (
     QueueError,
     QueueRefusedError,
 )
-from consumer.events import load_model, table_of
-from consumer.keysource import load_key_ring, warnings_of
-from consumer.postgres import check_keys, connected, inspect
+from consumer.events.model import load_model, table_of
+from consumer.keys.sources import load_key_ring, warnings_of
+from consumer.postgres.connection import connected
+from consumer.postgres.inspect import inspect
+from consumer.postgres.key_registry import compare_fingerprints
+from consumer.runtime import run_async
+from consumer.settings import Settings, load_settings
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 
@@ -130,7 +132,7 @@ async def _guarded(connection: asyncpg.Connection, settings: Settings) -> _Line:
     except ConsumerError:
         return _Line(ok=False, what="masking keys", advice="not compared: there is no key ring")
     try:
-        await check_keys(connection, ring.checks())
+        await compare_fingerprints(connection, ring.fingerprints())
     except KeyRingError as error:
         return _Line(ok=False, what=str(error))
     return _Line(ok=True, what="masking keys: as this database knows them")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import click
 
-from consumer import hooks
-from consumer.commands import run_async, spare_the_cycle_collector
 from consumer.commands.status import StatusLine, bar
-from consumer.config import Settings, load_settings
 from consumer.endpoints import queue_address_of
 from consumer.errors import QueueError
-from consumer.hooks import Listener
-from consumer.logs import make_logger, stdlib_logs_to
+from consumer.runtime import run_async, spare_the_cycle_collector
 from consumer.service import Totals, serve
+from consumer.settings import Settings, load_settings
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.events import Listener
+from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
 
 @click.command()
@@ -70,9 +70,9 @@ async def _waiting(settings: Settings) -> int:
 def _progress(status: StatusLine, total: int) -> Listener:
     deleted = 0
 
-    def listen(event: hooks.Event) -> None:
+    def listen(event: telemetry.TelemetryEvent) -> None:
         nonlocal deleted
-        if isinstance(event, hooks.Deleted):
+        if isinstance(event, telemetry.Deleted):
             deleted += event.count
             status.show(bar(deleted, total))
 

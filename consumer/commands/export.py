@@ -6,11 +6,13 @@ from typing import BinaryIO
 
 import click
 
-from consumer.commands import run_async
-from consumer.config import Settings, load_settings
 from consumer.endpoints import server_of
-from consumer.events import load_model, table_of
-from consumer.postgres import connected, copy_out, table_kinds
+from consumer.events.model import load_model, table_of
+from consumer.postgres.connection import connected
+from consumer.postgres.export import copy_out
+from consumer.postgres.inspect import table_kinds
+from consumer.runtime import run_async
+from consumer.settings import Settings, load_settings
 
 
 @click.command()

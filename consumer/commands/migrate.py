@@ -4,16 +4,13 @@ from pathlib import Path
 
 import click
 
-from consumer.commands import run_async
-from consumer.config import Settings, load_settings
 from consumer.endpoints import server_of
-from consumer.events import load_model, masked_columns, repeats_of, table_of
-from consumer.postgres import (
-    add_column,
-    connected,
-    grant_roles,
-    migrate as bring_up_to_date,
-)
+from consumer.events.model import duplicates_views_of, load_model, masked_columns, table_of
+from consumer.postgres.connection import connected
+from consumer.postgres.roles import grant_roles
+from consumer.postgres.schema import add_column, migrate as bring_up_to_date
+from consumer.runtime import run_async
+from consumer.settings import Settings, load_settings
 
 
 @click.command()
@@ -50,7 +47,7 @@ def migrate(config: Path | None, columns: tuple[str, ...], *, roles: bool) -> No
 
 async def _migrate(settings: Settings, columns: tuple[str, ...], *, roles: bool) -> list[str]:
     model = load_model(settings.event.model)
-    table, repeats = table_of(model), repeats_of(model)
+    table, repeats = table_of(model), duplicates_views_of(model)
     async with connected(server_of(settings)) as connection:
         done = [*await bring_up_to_date(connection, table, repeats)]
         for name in columns:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from consumer.commands import run_async, spare_the_cycle_collector
-from consumer.config import load_settings
-from consumer.logs import make_logger, stdlib_logs_to
+from consumer.runtime import run_async, spare_the_cycle_collector
 from consumer.service import serve
+from consumer.settings import load_settings
+from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
 
 @click.command()

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import click
 
-from consumer.commands import run_async
 from consumer.commands.status import StatusLine
-from consumer.config import Settings, load_settings
 from consumer.endpoints import queue_address_of
+from consumer.runtime import run_async
+from consumer.settings import Settings, load_settings
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import FifoOrder, batches, send_batch
 

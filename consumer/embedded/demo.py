@@ -19,21 +19,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from consumer import hooks
-from consumer.commands import run_async
-from consumer.config import HttpSettings, MaskingSettings, PostgresSettings, Settings, SqsSettings
 from consumer.embedded.feed import feed
 from consumer.embedded.postgres import PostgresServer, find_bindir
 from consumer.embedded.sqs import SqsServer
 from consumer.endpoints import queue_address_of, server_of
-from consumer.events import UserLogin, repeats_of, table_of
-from consumer.logs import make_logger
-from consumer.masking import KeyRing
-from consumer.postgres import connected, migrate
+from consumer.events.model import duplicates_views_of, table_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.officer.recovery.recoverer import recover
+from consumer.postgres.connection import connected
+from consumer.postgres.schema import migrate
+from consumer.runtime import run_async
 from consumer.service import Totals, serve
+from consumer.settings import HttpSettings, MaskingSettings, PostgresSettings, Settings, SqsSettings
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import batches, send_batch
-from consumer.transform import recover
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.logs import make_logger
 
 _SEED = 1
 _SEND_SECONDS = 10.0
@@ -97,7 +99,7 @@ async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> To
                 http=HttpSettings(port=0),
             )
             async with connected(server_of(settings)) as connection:
-                await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
+                await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
             totals, seconds = await _send_and_consume(settings, bodies, console)
         rate = round(totals.deleted / seconds) if seconds else 0
         _print(console, "Messages", [asdict(totals) | {"a second": rate}])
@@ -120,11 +122,11 @@ class _Watch:
         self._began: float | None = None
         self.seconds = 0.0
 
-    def listen(self, event: hooks.Event) -> None:
+    def listen(self, event: telemetry.TelemetryEvent) -> None:
         """Take in an event."""
-        if isinstance(event, hooks.Received) and event.count and self._began is None:
+        if isinstance(event, telemetry.Received) and event.count and self._began is None:
             self._began = self._clock() - event.seconds
-        if isinstance(event, hooks.Deleted) and self._began is not None:
+        if isinstance(event, telemetry.Deleted) and self._began is not None:
             self.seconds = self._clock() - self._began
             self._progress.advance(self._task, event.count)
 

@@ -5,11 +5,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from consumer.errors import TokenError
+from consumer.masking.ciphers import IpcryptPfx, KeyedHash, Siv
 from consumer.masking.encodings import Encoding
-from consumer.masking.ipcrypt import IpcryptPfx
-from consumer.masking.keyed_hash import KeyedHash
-from consumer.masking.keyring import KeyRing, is_kid
-from consumer.masking.siv import Siv
+from consumer.masking.key_ring import KeyRing, is_kid
 
 # In characters; the longest token, of 160 bytes under a kid of 8 characters, has 244.
 MASKED_LENGTH = 256

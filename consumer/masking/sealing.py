@@ -4,7 +4,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from consumer.errors import TokenError
-from consumer.masking.keyring import KeyRing, label
+from consumer.masking.key_ring import KeyRing, label
 
 _USE = "consumer.quarantine.sealed_body"
 _SIV_KEY_BYTES = 64

@@ -11,8 +11,8 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from consumer.errors import DatabaseError, DatabaseRefusedError
-from consumer.postgres.failures import FAILURES, is_data, is_link_lost, translate
-from consumer.sockets import end_when_silent
+from consumer.postgres.errors import FAILURES, is_data, is_link_lost, translate
+from consumer.runtime import end_when_silent
 
 _CLOSE_SECONDS = 1.0
 # The server is the first to give a statement up, so that a slow one does not look like a dead link.
@@ -20,7 +20,7 @@ _SERVER_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ConnectionSettings:
     """Where PostgreSQL is, and how long and how often we bother it.
 
     `statement_cache_size` is 0 behind PgBouncer's transaction mode; with 0 nothing is asked of a
@@ -37,7 +37,7 @@ class Server:
 
 
 async def connect(
-    server: Server, *, statement_timeout_seconds: float | None = None
+    server: ConnectionSettings, *, statement_timeout_seconds: float | None = None
 ) -> asyncpg.Connection:
     """Open a connection to a server that takes writes.
 
@@ -84,7 +84,7 @@ async def close(connection: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
+async def connected(server: ConnectionSettings) -> AsyncIterator[asyncpg.Connection]:
     """A connection for a command. Raises what `connect` raises."""
     connection = await connect(server)
     try:
@@ -97,7 +97,7 @@ async def connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def briefly_connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
+async def briefly_connected(server: ConnectionSettings) -> AsyncIterator[asyncpg.Connection]:
     """A connection for a few quick statements, which together may take as long as one.
 
     Raises what `connect` raises, and DatabaseError if it takes longer.
@@ -124,7 +124,9 @@ class Connections:
     it goes on handing out connections to the old primary.
     """
 
-    def __init__(self, server: Server, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, server: ConnectionSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._server = server
         self._clock = clock
         self._free = asyncio.Semaphore(server.max_connections)

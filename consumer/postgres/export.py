@@ -5,10 +5,10 @@ from typing import BinaryIO
 
 import asyncpg
 
-from consumer.postgres.failures import DRIVER_FAILURES, translated
+from consumer.events.table import ColumnKinds, Table
+from consumer.postgres.errors import DRIVER_FAILURES, translated
 from consumer.postgres.sink import columns_present
 from consumer.postgres.statements import identifier, quoted
-from consumer.tables import ColumnKinds, Table
 
 
 async def copy_out(

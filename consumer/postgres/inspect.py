@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import asyncpg
 
 from consumer.errors import DatabaseRefusedError
-from consumer.postgres.failures import translated
+from consumer.events.table import Column, ColumnKinds, Kind, Table
+from consumer.postgres.errors import translated
 from consumer.postgres.schema import schema_version
 from consumer.postgres.statements import load, migrations, quoted
-from consumer.tables import Column, ColumnKinds, Kind, Table
 
 _KINDS = {
     "text": Kind.TEXT,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import asyncpg
 
 from consumer.errors import DatabaseRefusedError
-from consumer.postgres.failures import translated
+from consumer.events.table import DuplicatesView, Table
+from consumer.postgres.errors import translated
 from consumer.postgres.schema import columns_in
 from consumer.postgres.statements import identifier, load, quoted
-from consumer.tables import Repeats, Table
 
 ROLES = ("consumer_writer", "consumer_analyst", "consumer_officer", "consumer_maintenance")
 _UNDEFINED_TABLE = "42P01"
@@ -21,7 +21,7 @@ _SCHEMA = (
 async def grant_roles(
     connection: asyncpg.Connection,
     table: Table,
-    repeats: Sequence[Repeats],
+    repeats: Sequence[DuplicatesView],
     masked: Sequence[str],
 ) -> tuple[str, ...]:
     """Make the roles where they are missing, and grant each its rights; return lines to show.

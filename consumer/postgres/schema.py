@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import asyncpg
 
 from consumer.errors import DatabaseRefusedError, SettingsError
-from consumer.postgres.failures import translated
+from consumer.events.table import Column, DuplicatesView, Kind, Table
+from consumer.postgres.errors import translated
 from consumer.postgres.statements import identifier, literal, load, migrations, quoted
-from consumer.tables import Column, Kind, Repeats, Table
 
 _OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
 _DUPLICATE_TABLE = "42P07"
@@ -35,7 +35,7 @@ _COLUMNS = """
 
 
 async def migrate(
-    connection: asyncpg.Connection, table: Table, repeats: Sequence[Repeats] = ()
+    connection: asyncpg.Connection, table: Table, repeats: Sequence[DuplicatesView] = ()
 ) -> tuple[str, ...]:
     """Bring the database to this release's schema; return a line for each thing done.
 
@@ -90,7 +90,7 @@ async def columns_in(connection: asyncpg.Connection, table: str) -> frozenset[st
     )
 
 
-async def _make_view(connection: asyncpg.Connection, repeats: Repeats) -> list[str]:
+async def _make_view(connection: asyncpg.Connection, repeats: DuplicatesView) -> list[str]:
     """Make the view if it is not there; never anew, for others may have built upon it."""
     name, table = quoted(f"consumer.{repeats.view}"), quoted(repeats.table)
     if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
@@ -161,7 +161,7 @@ def create_table(table: Table) -> str:
     return f"CREATE TABLE {quoted(table.name)} ({columns})"
 
 
-def create_view(repeats: Repeats) -> str:
+def create_view(repeats: DuplicatesView) -> str:
     """The statement that makes the view of the tokens that a column has more than once."""
     users = ""
     if repeats.person is not None:

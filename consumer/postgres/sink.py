@@ -7,12 +7,12 @@ from typing import Self
 import asyncpg
 
 from consumer.errors import DatabaseError, DataRejectedError, StatementTooSlowError
+from consumer.events.table import Column, ColumnKinds, Kind, Table
 from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Written
 from consumer.postgres.arrays import array_literal
-from consumer.postgres.connection import Connections, Server
-from consumer.postgres.failures import FAILURES, translate
+from consumer.postgres.connection import Connections, ConnectionSettings
+from consumer.postgres.errors import FAILURES, translate
 from consumer.postgres.statements import identifier, load, quoted
-from consumer.tables import Column, ColumnKinds, Kind, Table
 
 _Key = tuple[int, str]
 _Values = tuple[ColumnValue, ...]
@@ -100,7 +100,7 @@ class PostgresSink:
     `server.max_connections` allows, further ones wait.
     """
 
-    def __init__(self, server: Server, table: Table, kinds: ColumnKinds) -> None:
+    def __init__(self, server: ConnectionSettings, table: Table, kinds: ColumnKinds) -> None:
         self._connections = Connections(server)
         self._statement = write_statement(table, kinds)
         self._event = table.name

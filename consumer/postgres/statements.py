@@ -1,16 +1,18 @@
-"""The texts in consumer/sql, and the quoting of names."""
+"""The texts in consumer/postgres/sql, and the quoting of names."""
 
 from importlib.resources import files
 
 
 def load(name: str) -> str:
-    """The text of a file of consumer/sql."""
-    return (files("consumer") / "sql" / name).read_text(encoding="utf-8")
+    """The text of a file of consumer/postgres/sql."""
+    return (files("consumer.postgres") / "sql" / name).read_text(encoding="utf-8")
 
 
 def migrations() -> tuple[tuple[int, str, str], ...]:
     """Number, file name and text of each migration, in order."""
-    found = sorted((files("consumer") / "sql" / "migrations").iterdir(), key=lambda path: path.name)
+    found = sorted(
+        (files("consumer.postgres") / "sql" / "migrations").iterdir(), key=lambda path: path.name
+    )
     return tuple(
         (int(path.name.split("_", 1)[0]), path.name, path.read_text(encoding="utf-8"))
         for path in found

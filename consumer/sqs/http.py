@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
-from consumer.sockets import end_when_silent
+from consumer.runtime import end_when_silent
 
 # Ten messages of 1 MiB, each byte as a six-byte escape, and room to spare.
 _MAX_ANSWER_BYTES = 80 * 1024 * 1024

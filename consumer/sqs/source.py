@@ -7,7 +7,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
-from consumer.ports import MESSAGES_A_CALL, Refused
+from consumer.pipeline.ports import MESSAGES_A_CALL, Refused
 from consumer.sqs.answers import (
     Answer,
     Entry,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer.embedded.sqs import SqsServer
-from consumer.ports import Source
+from consumer.pipeline.ports import Source
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
 from consumer.sqs.client import open_transport

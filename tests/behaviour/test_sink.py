@@ -11,8 +11,9 @@ import pytest
 
 from consumer.errors import DataRejectedError
 from consumer.messages import Outcome, Reason, Row, Written
-from consumer.ports import Sink
-from consumer.postgres import PostgresSink, Server, connected
+from consumer.pipeline.ports import Sink
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.sink import PostgresSink
 from tests.databases import Databases
 from tests.fakes.database import MemoryDatabase
 from tests.history.evidence import landed
@@ -57,8 +58,8 @@ class Real:
 @asynccontextmanager
 async def real(dsn: str) -> AsyncIterator[Real]:
     async with (
-        connected(Server(dsn)) as reader,
-        PostgresSink(Server(dsn), USER_LOGINS, KINDS) as sink,
+        connected(ConnectionSettings(dsn)) as reader,
+        PostgresSink(ConnectionSettings(dsn), USER_LOGINS, KINDS) as sink,
     ):
         check = f"CHECK (locale <> '{_REFUSED}')"
         await reader.execute(f"ALTER TABLE user_logins ADD CONSTRAINT {_CONSTRAINT} {check}")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from consumer.messages import Message
-from consumer.ports import Refused, Source
+from consumer.pipeline.ports import Refused, Source
 from tests.behaviour.queues import VISIBILITY_SECONDS, FakeQueue, QueueUnderTest, real_queue
 from tests.fakes.queue import MemoryQueue
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from consumer.errors import QueueError
 from consumer.messages import Message
-from consumer.ports import MESSAGES_A_CALL, Refused
+from consumer.pipeline.ports import MESSAGES_A_CALL, Refused
 from tests.history.steps import Step
 
 _SENT_MS = 1_700_000_000_000

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from consumer import service
 from consumer.cli import main
 from consumer.messages import Message, Outcome, Written
-from consumer.ports import Refused
-from consumer.postgres import PostgresSink
+from consumer.pipeline.ports import Refused
+from consumer.postgres.sink import PostgresSink
 from consumer.sqs.source import SqsSource
 
 EXIT_CODE = 70

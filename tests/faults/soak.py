@@ -11,8 +11,8 @@ import click
 import uvloop
 from rich.console import Console
 
-from consumer.config import FlowSettings
-from consumer.postgres import Server, connected
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.settings import FlowSettings
 from tests.faults.harness import report, terminal
 from tests.faults.harness.outcome import Outcome
 from tests.faults.harness.queue_server import Feed
@@ -74,7 +74,7 @@ async def run(plan: Plan, seconds: float, console: Console) -> tuple[Rig, float,
         await rig.queue.feed(_feed(plan, capacity / 2, plan.messages))
         await asyncio.sleep(seconds)
         await rig.wind_down()
-        async with connected(Server(rig.dsn)) as connection:
+        async with connected(ConnectionSettings(rig.dsn)) as connection:
             (found,) = await connection.fetch(_COUNTS)
             counts = Counts(found["ledger"], found["rows"], found["quarantined"])
         return rig, capacity, began, counts

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from consumer.events.table import ColumnKinds, Table
 from consumer.messages import ColumnValue
 from consumer.postgres.sink import columns_present
 from consumer.postgres.statements import identifier, quoted
-from consumer.tables import ColumnKinds, Table
 from tests.history.steps import Entry, Landed, QuarantineRow, Step
 
 _QUARANTINE = """

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from consumer.embedded.sqs import Delay, Request, SqsServer
-from consumer.events import UserLogin, masks_of
-from consumer.masking import KeyRing
-from consumer.postgres import Server, connected, guard_keys
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.key_registry import register_fingerprints
 from tests.consumers import Place, place
 from tests.feeds import OURS
 from tests.waiting import eventually
@@ -26,7 +28,7 @@ _DEADLINE_SECONDS = 60.0
 
 
 async def execute(dsn: str, statement: str) -> None:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.execute(statement)
 
 
@@ -105,8 +107,8 @@ async def test_check_goes_on_after_a_failure_and_shows_no_password(
 
 
 async def test_check_finds_another_key_under_a_known_name(here: Place) -> None:
-    async with connected(Server(here.dsn)) as connection:
-        await guard_keys(connection, KeyRing.parse(here.ring_json).checks())
+    async with connected(ConnectionSettings(here.dsn)) as connection:
+        await register_fingerprints(connection, KeyRing.parse(here.ring_json).fingerprints())
     other = here.consumer.but(
         CONSUMER_MASKING__KEYRING=KeyRing.generate("k1", os.urandom).to_json()
     )

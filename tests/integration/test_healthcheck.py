@@ -4,9 +4,9 @@ import asyncio
 import socket
 import sys
 
-from consumer.config import HttpSettings
-from consumer.health import Health, serve_http
 from consumer.healthcheck import healthcheck
+from consumer.settings import HttpSettings
+from consumer.telemetry.health import Health, serve_http
 
 
 def _render(_accept: str) -> tuple[bytes, str]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from consumer import hooks
-from consumer.config import HttpSettings
 from consumer.errors import SettingsError
-from consumer.health import Health, serve_http
-from consumer.metrics import Metrics
+from consumer.settings import HttpSettings
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.metrics import Metrics
 from tests.waiting import eventually
 
 LISTEN = HttpSettings(port=0, max_connections=8, request_timeout_seconds=30)
@@ -96,7 +96,7 @@ async def test_ready_after_the_start_and_not_before(
     async with client.get("/readyz") as answer:
         assert answer.status == 503
         assert await answer.json() == {"status": "unready", "reasons": ["starting"]}
-    health.listen(hooks.PollersChanged(1))
+    health.listen(telemetry.PollersChanged(1))
     async with client.get("/readyz") as answer:
         assert answer.status == 200
         assert answer.content_type == "application/json"
@@ -128,26 +128,31 @@ async def test_metrics_come_in_the_format_that_is_asked_for(client: aiohttp.Clie
     ("trouble", "reason", "recovery"),
     [
         (
-            hooks.QueueFailed("ReceiveMessage", "AccessDenied", refused=True, pause_seconds=1),
+            telemetry.QueueFailed("ReceiveMessage", "AccessDenied", refused=True, pause_seconds=1),
             "ReceiveMessage: AccessDenied",
-            hooks.QueueRecovered("ReceiveMessage"),
+            telemetry.QueueRecovered("ReceiveMessage"),
         ),
         (
-            hooks.QueueFailed("DeleteMessageBatch", "TimeoutError", refused=False, pause_seconds=1),
+            telemetry.QueueFailed(
+                "DeleteMessageBatch", "TimeoutError", refused=False, pause_seconds=1
+            ),
             "DeleteMessageBatch: TimeoutError",
-            hooks.QueueRecovered("DeleteMessageBatch"),
+            telemetry.QueueRecovered("DeleteMessageBatch"),
         ),
         (
-            hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1),
+            telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1),
             "database: 57P01",
-            hooks.Committed(10, {}, 0, 0.01, (1,) * 10),
+            telemetry.Committed(10, {}, 0, 0.01, (1,) * 10),
         ),
     ],
 )
 def test_unready_with_the_code_while_something_fails(
-    health: Health, trouble: hooks.Event, reason: str, recovery: hooks.Event
+    health: Health,
+    trouble: telemetry.TelemetryEvent,
+    reason: str,
+    recovery: telemetry.TelemetryEvent,
 ) -> None:
-    health.listen(hooks.PollersChanged(1))
+    health.listen(telemetry.PollersChanged(1))
     health.listen(trouble)
     assert health.not_ready() == [reason]
     assert health.not_alive() == []
@@ -158,22 +163,22 @@ def test_unready_with_the_code_while_something_fails(
 def test_a_failed_extension_alone_is_no_reason_for_nothing_may_tell_of_its_end(
     health: Health,
 ) -> None:
-    health.listen(hooks.PollersChanged(1))
-    health.listen(hooks.QueueFailed(EXTEND, "OverLimit", refused=False, pause_seconds=1))
+    health.listen(telemetry.PollersChanged(1))
+    health.listen(telemetry.QueueFailed(EXTEND, "OverLimit", refused=False, pause_seconds=1))
     assert health.not_ready() == []
 
 
 def test_what_failed_during_the_start_is_told_until_the_start_is_over(health: Health) -> None:
-    health.listen(hooks.QueueFailed("GetQueueAttributes", "E", refused=False, pause_seconds=1))
-    health.listen(hooks.WriteFailed(0, "57P03", refused=False, pause_seconds=1))
+    health.listen(telemetry.QueueFailed("GetQueueAttributes", "E", refused=False, pause_seconds=1))
+    health.listen(telemetry.WriteFailed(0, "57P03", refused=False, pause_seconds=1))
     assert health.not_ready() == ["starting", "GetQueueAttributes: E", "database: 57P03"]
-    health.listen(hooks.PollersChanged(1))
+    health.listen(telemetry.PollersChanged(1))
     assert health.not_ready() == []
 
 
 def test_unready_once_it_is_stopping(health: Health) -> None:
-    health.listen(hooks.PollersChanged(1))
-    health.listen(hooks.Stopping(5))
+    health.listen(telemetry.PollersChanged(1))
+    health.listen(telemetry.Stopping(5))
     assert health.not_ready() == ["stopping"]
 
 
@@ -266,7 +271,7 @@ async def test_a_thousand_connections_neither_start_threads_nor_stop_the_next(po
 async def test_a_stop_cuts_open_connections_off_at_once(
     health: Health, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.health._STOP_SECONDS", 100.0)
+    monkeypatch.setattr("consumer.telemetry.health._STOP_SECONDS", 100.0)
     started = asyncio.get_running_loop().time()
     async with serve_http(LISTEN, health, metrics.render) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -280,7 +285,9 @@ async def test_a_stop_cuts_open_connections_off_at_once(
 async def test_connections_leave_nothing_behind(port: int) -> None:
     def of_health() -> int:
         gc.collect()
-        return sum(type(each).__module__ == "consumer.health" for each in gc.get_objects())
+        return sum(
+            type(each).__module__ == "consumer.telemetry.health" for each in gc.get_objects()
+        )
 
     before = of_health()
     for _ in range(20):

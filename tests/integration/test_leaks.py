@@ -14,17 +14,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from consumer import hooks
-from consumer.commands.tokens import Item
-from consumer.config import load_settings
 from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
 from consumer.embedded.sqs import SqsServer
-from consumer.events import UserLogin, masks_of
-from consumer.logs import make_logger
-from consumer.masking import BodySeal, KeyRing
-from consumer.postgres import Server, connected
+from consumer.events.model import masks_of
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.sealing import BodySeal
+from consumer.officer.recovery.items import Item
+from consumer.officer.recovery.recoverer import Recovery
+from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.service import serve
-from consumer.transform import Recovery, Transform
+from consumer.settings import load_settings
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.logs import make_logger
 from tests.consumers import Place, Running, place
 from tests.databases import Databases
 from tests.integration.marks import Marks, files_with
@@ -78,7 +81,7 @@ async def there(
 ) -> AsyncIterator[Place]:
     """Like `here`, on `talkative`, with rows that it refuses."""
     async with Databases(talkative).migrated() as dsn:
-        async with connected(Server(dsn)) as connection:
+        async with connected(ConnectionSettings(dsn)) as connection:
             await connection.execute(REFUSALS)
         yield place(sqs, dsn, key_ring_json, tmp_path)
 
@@ -146,7 +149,7 @@ async def test_no_level_and_no_form_of_logs_shows_a_value(
 
 async def assert_postgresql_holds_none(dsn: str, server: PostgresServer, marks: Marks) -> None:
     """Look through its log, its tables and its write-ahead log."""
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.execute("CHECKPOINT")
     log = server.log_path.read_bytes()
     assert b"consumer.quarantine" in log
@@ -252,8 +255,8 @@ async def test_no_repr_of_what_is_alive_in_a_running_service_shows_a_value_or_a_
     shown: set[str] = set()
     kinds: set[str] = set()
 
-    def look(event: hooks.Event) -> None:
-        if isinstance(event, hooks.Received | hooks.Committed):
+    def look(event: telemetry.TelemetryEvent) -> None:
+        if isinstance(event, telemetry.Received | telemetry.Committed):
             shown.update(shown_by_reprs(needles))
             kinds.update(type(each).__name__ for each in gc.get_objects())
 
@@ -286,8 +289,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
-from consumer.events import Into, Masked, Stored, UserLogin
-from consumer.masking import IDENTIFIER
+from consumer.events.model import Into, Masked, Stored
+from consumer.events.user_login import UserLogin
+from consumer.masking.encodings import IDENTIFIER
 
 
 def unforeseen(text: str) -> int:

@@ -24,7 +24,7 @@ from consumer.embedded.sqs import (
     SqsServer,
 )
 from consumer.messages import Reason
-from consumer.postgres import Server, connected
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.consumers import Place, Running, place
 from tests.feeds import FEEDS, OURS
 from tests.integration.postgres.relay import Relay
@@ -61,14 +61,14 @@ def only(
 
 
 async def column_to_integer(dsn: str) -> None:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.execute(
             "ALTER TABLE user_logins ALTER COLUMN app_version TYPE integer USING NULL"
         )
 
 
 async def count_in(dsn: str, table: str) -> int:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 of this file
 
 
@@ -221,7 +221,7 @@ async def test_the_database_stopped_and_started_under_load_costs_nothing(
         metrics = await scraped(running)
         ended = await running.stopped()
     assert ended.code == 0, ended.err
-    assert metrics["consumer_messages_given_back_total"] == 0
+    assert metrics["consumer_messages_released_total"] == 0
     await assert_landed(own_database, key_ring_json, sent)
 
 
@@ -325,7 +325,7 @@ async def test_hostile_bodies_land_once_in_quarantine_and_can_be_unsealed(here: 
     assert here.is_clean()
     await assert_landed(here.dsn, here.ring_json, sent)  # unseals each
     body_of = {message.message_id: message.body for message in sent}
-    async with connected(Server(here.dsn)) as connection:
+    async with connected(ConnectionSettings(here.dsn)) as connection:
         rows = await connection.fetch("SELECT * FROM consumer.quarantine")
     found = {body_of[str(row["message_id"])]: (row["reason"], row["field_name"]) for row in rows}
     assert found == expected

@@ -13,11 +13,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.events import UserLogin, masks_of
-from consumer.masking import ADDRESS, BodySeal, KeyRing, KeyState, Mode, mask_for
-from consumer.masking.keyring import Key
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.encodings import ADDRESS
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.masking.mask import Mode, mask_for
+from consumer.masking.sealing import BodySeal
 from consumer.messages import Reason
-from consumer.postgres import Progress, Remasked, Renewal, Server, connected, remask
+from consumer.officer.remask.store import Progress, Remasked, Renewal, remask
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.postgres.outcomes import message
 from tests.waiting import eventually
 
@@ -42,7 +46,7 @@ def renewal(ring: KeyRing = NEW, columns: Sequence[str] = COLUMNS) -> Renewal:
 async def run(
     dsn: str, what: Renewal | None = None, show: Callable[[Progress], None] = lambda _: None
 ) -> Remasked:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         return await remask(connection, what or renewal(), pages_a_batch=4, show=show)
 
 
@@ -55,14 +59,14 @@ async def insert(dsn: str, ring: KeyRing, numbers: Sequence[int]) -> None:
         device = masks["masked_device_id"](f"device {n % 100}")
         values = (ip, device if n % 10 else None)
         records.append((f"user {n}", "ios", *values, "DE", "1.2", date(2026, 1, 1)))
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.copy_records_to_table("user_logins", records=records)
 
 
 async def quarantine(dsn: str, ring: KeyRing, body: str) -> str:
     seal, quarantined = BodySeal(ring), message()
     sealed = seal.seal(quarantined.message_id, body)
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.execute(
             """
             INSERT INTO consumer.quarantine
@@ -80,7 +84,7 @@ async def quarantine(dsn: str, ring: KeyRing, body: str) -> str:
 async def values(dsn: str) -> list[tuple[str, str | None, str | None]]:
     """What the rows stand for; raises if a token is not one of the new key's."""
     masks = masks_of(UserLogin, KeyRing("k2", {"k2": NEW.keys["k2"]}))
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         rows = await connection.fetch(
             "SELECT user_id, masked_ip, masked_device_id FROM user_logins ORDER BY 1"
         )
@@ -95,14 +99,14 @@ async def values(dsn: str) -> list[tuple[str, str | None, str | None]]:
 
 
 async def put(dsn: str, user: str, token: str | None) -> None:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         await connection.execute(
             "UPDATE user_logins SET masked_ip = $2 WHERE user_id = $1", user, token
         )
 
 
 async def fetch(dsn: str, query: str) -> list[asyncpg.Record]:
-    async with connected(Server(dsn)) as connection:
+    async with connected(ConnectionSettings(dsn)) as connection:
         return list(await connection.fetch(query))
 
 

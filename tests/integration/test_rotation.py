@@ -12,9 +12,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.events import UserLogin, masks_of
-from consumer.masking import KeyRing
-from consumer.postgres import Server, connected
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.consumers import CommandLine, Place, Running
 from tests.feeds import OURS
 from tests.waiting import eventually
@@ -67,7 +68,7 @@ class Rotation:
     async def more_rows(self, kid: str) -> None:
         """Wait until rows of this key have come."""
         query = "SELECT count(*) FROM user_logins WHERE masked_device_id LIKE $1"
-        async with connected(Server(self.place.dsn)) as connection:
+        async with connected(ConnectionSettings(self.place.dsn)) as connection:
             before = await connection.fetchval(query, f"{kid}.%")
 
             async def more() -> bool:
@@ -81,7 +82,7 @@ async def rotation(here: Place, tmp_path: Path) -> AsyncIterator[Rotation]:
     path = tmp_path / "ring.json"
     path.touch(0o600)
     path.write_text(here.ring_json)
-    async with connected(Server(here.dsn)) as connection:
+    async with connected(ConnectionSettings(here.dsn)) as connection:
         yield Rotation(here, connection, path)
 
 
@@ -137,5 +138,5 @@ async def test_duplicates_of_a_device_are_found_before_during_and_after(
     repeated = [(shown, events) for shown, events in rotation.samples if events > 1]
     assert repeated
     assert all(shown == [events] for shown, events in repeated)
-    async with connected(Server(rotation.place.dsn)) as connection:
+    async with connected(ConnectionSettings(rotation.place.dsn)) as connection:
         assert await connection.fetchval("SELECT count(*) FROM user_logins") == rotation.sent

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from consumer.postgres import Server, connect
+from consumer.postgres.connection import ConnectionSettings, connect
 from consumer.sqs.http import HttpClient, HttpError
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
 
@@ -93,7 +93,7 @@ async def test_a_statement_on_a_connection_that_was_dropped_fails(database: str)
     assert target.port is not None
     async with Proxy(target.port, is_sql_request).running() as proxy:
         through = target._replace(netloc=f"{target.username}@127.0.0.1:{proxy.port}").geturl()
-        connection = await connect(Server(through))
+        connection = await connect(ConnectionSettings(through))
         await connection.execute("SELECT 1")
         proxy.go_deaf()
         with pytest.raises((OSError, asyncpg.PostgresConnectionError)):

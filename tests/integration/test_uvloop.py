@@ -5,13 +5,13 @@ import asyncio
 import pytest
 import uvloop
 
-from consumer.commands import run_async
-from consumer.config import HttpSettings
 from consumer.embedded.sqs import SqsServer
-from consumer.health import Health, serve_http
+from consumer.runtime import run_async
+from consumer.settings import HttpSettings
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
+from consumer.telemetry.health import Health, serve_http
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from consumer.errors import (
     QueueRefusedError,
 )
 from consumer.messages import Message, Outcome, Written
-from consumer.ports import Refused
+from consumer.pipeline.ports import Refused
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.steps import Step

@@ -8,14 +8,17 @@ from unittest.mock import patch
 
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from consumer import hooks
-from consumer.backoff import Backoff
-from consumer.events import UserLogin
-from consumer.masking import KeyRing, Mode, base64url, mask
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking import mask
+from consumer.masking.ciphers import base64url_decode, base64url_encode
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.mask import Mode
 from consumer.messages import Message, Outcome, Row, Written
-from consumer.pipeline import Pipeline
-from consumer.ports import Refused
-from consumer.transform import Transform
+from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.ports import Refused
+from consumer.pipeline.retrying import Backoff
+from consumer.telemetry import events as telemetry
 from tests.fakes.database import MemoryDatabase
 from tests.history.checker import Kind
 from tests.history.rules import rules_of
@@ -33,7 +36,7 @@ class DeletesBeforeCommit(Pipeline):
 class CountsBeforeCommit(Pipeline):
     async def _commit(self, batch: Sequence[Outcome], backoff: Backoff) -> None:
         rows = sum(isinstance(outcome, Row) for outcome in batch)
-        self._emit(hooks.Committed(rows, {}, 0, 0.0, ()))
+        self._emit(telemetry.Committed(rows, {}, 0, 0.0, ()))
         await super()._commit(batch, backoff)
 
     def _hand_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
@@ -67,7 +70,7 @@ class GivesNothingBack(Pipeline):
         async def nothing() -> int:
             return 0
 
-        with patch.object(self._visibility, "give_back", nothing):
+        with patch.object(self._visibility, "release_all", nothing):
             await super().run(stop)
 
 
@@ -98,10 +101,10 @@ class _RandomSiv:
 
     def seal(self, data: bytes) -> str:
         iv = os.urandom(16)
-        return base64url.encode(iv + self._aead.encrypt(data, [iv]))
+        return base64url_encode(iv + self._aead.encrypt(data, [iv]))
 
     def open(self, text: str) -> bytes:
-        sealed = base64url.decode(text)
+        sealed = base64url_decode(text)
         assert sealed is not None
         return self._aead.decrypt(sealed[16:], [sealed[:16]])
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from consumer.events import UserLogin, table_of
-from consumer.masking import KeyRing
+from consumer.events.model import table_of
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row
-from consumer.pipeline import Pipeline
-from consumer.ports import Sink, Source, Transform as Transforms
-from consumer.transform import Transform
+from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.ports import Sink, Source, Transform as Transforms
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.checker import Rules

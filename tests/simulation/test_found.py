@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consumer.pipeline import Limits
+from consumer.pipeline.pipeline import Limits
 from tests.history.checker import Kind
 from tests.simulation.mutants import ForgetsToTellOfRoom
 from tests.simulation.scenario import RECEIVE, Scenario, Spell, Trouble

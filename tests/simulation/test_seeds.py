@@ -29,7 +29,14 @@ def test_the_seeds_bring_every_trouble_and_every_end() -> None:
     seen = "\n".join(lines)
     for trouble in Trouble:
         assert trouble in seen, trouble
-    for event in ("GivenBack", "Lapsed", "Bisected", "WriteFailed", "kill -9", "SIGTERM twice"):
+    for event in (
+        "Released",
+        "ReceiptHandlesExpired",
+        "Bisected",
+        "WriteFailed",
+        "kill -9",
+        "SIGTERM twice",
+    ):
         assert event in seen, event
 
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from consumer import hooks
 from consumer.messages import Message
-from consumer.pipeline import Pipeline
+from consumer.pipeline.pipeline import Pipeline
+from consumer.telemetry import events as telemetry
 from tests.fakes.queue import MemoryQueue
 from tests.fakes.virtual_time import PROCESS, new_loop
 from tests.history.checker import Kind, Verdict, Violation, check
@@ -312,10 +312,10 @@ def _history(
         match what:
             case Entry() | Stopped():
                 yield what
-            case hooks.Committed():
+            case telemetry.Committed():
                 quarantined = sum(what.quarantined.values())
                 yield Counted(replica, what.rows, quarantined, at=at)
-            case hooks.Deleted():
+            case telemetry.Deleted():
                 yield Counted(replica, deleted=what.count, at=at)
             case _:
                 pass

@@ -2,7 +2,7 @@ import random
 
 from hypothesis import given, strategies as st
 
-from consumer.backoff import Backoff
+from consumer.pipeline.retrying import Backoff
 
 
 def highest(_: float, high: float) -> float:

@@ -2,8 +2,8 @@ from uuid import UUID
 
 from hypothesis import given, strategies as st
 
-from consumer.batching import Batcher, runs_of
 from consumer.messages import Message
+from consumer.pipeline.batching import Batcher, runs_of
 
 
 def message(number: int, size: int = 10) -> Message:

@@ -1,12 +1,11 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from consumer import hooks
-from consumer.backoff import Backoff
-from consumer.calls import Tries, answer_of, in_tens
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
-from consumer.ports import Refused
+from consumer.pipeline.ports import Refused
+from consumer.pipeline.retrying import Backoff, RetryState, in_tens, run_batch_call
+from consumer.telemetry import events as telemetry
 
 MESSAGES = [Message(str(UUID(int=number)), "", "", 0, 1) for number in range(4)]
 
@@ -20,19 +19,19 @@ async def failed(error: QueueError) -> Sequence[Refused]:
 
 
 async def test_of_a_call_that_worked_all_is_done() -> None:
-    answer = await answer_of("Delete", answered(), MESSAGES)
+    answer = await run_batch_call("Delete", answered(), MESSAGES)
     assert (answer.done, answer.void, answer.left, answer.error) == (MESSAGES, (), (), None)
 
 
 async def test_of_a_call_that_failed_all_is_left() -> None:
     error = QueueError("Delete", "Timeout")
-    answer = await answer_of("Delete", failed(error), MESSAGES)
+    answer = await run_batch_call("Delete", failed(error), MESSAGES)
     assert (answer.done, answer.void, answer.left, answer.error) == ((), (), MESSAGES, error)
 
 
 async def test_of_a_call_that_was_refused_in_part_only_what_may_work_yet_is_left() -> None:
     one, two, three, four = MESSAGES
-    answer = await answer_of(
+    answer = await run_batch_call(
         "Delete",
         answered(Refused(two, "Void", final=True), Refused(four, "Internal", final=False)),
         MESSAGES,
@@ -44,7 +43,7 @@ async def test_of_a_call_that_was_refused_in_part_only_what_may_work_yet_is_left
 
 async def test_void_handles_alone_are_no_failure_of_the_call() -> None:
     refused = [Refused(each, "Void", final=True) for each in MESSAGES]
-    answer = await answer_of("Delete", answered(*refused), MESSAGES)
+    answer = await run_batch_call("Delete", answered(*refused), MESSAGES)
     assert (answer.done, answer.void, answer.left, answer.error) == ([], MESSAGES, [], None)
 
 
@@ -55,8 +54,8 @@ def test_batches_carry_ten_at_most() -> None:
 
 
 def test_tries_tell_each_failure_and_the_end_of_them_once() -> None:
-    told: list[hooks.Event] = []
-    tries = Tries("Delete", Backoff(1.0, 8.0, lambda _, high: high), told.append)
+    told: list[telemetry.TelemetryEvent] = []
+    tries = RetryState("Delete", Backoff(1.0, 8.0, lambda _, high: high), told.append)
     tries.worked()
     assert told == []
     assert tries.failed(QueueError("Delete", "Timeout")) == 2.0
@@ -67,7 +66,7 @@ def test_tries_tell_each_failure_and_the_end_of_them_once() -> None:
     failing.append(tries.failing)
     assert failing == [True, False]
     assert told == [
-        hooks.QueueFailed("Delete", "Timeout", refused=False, pause_seconds=2.0),
-        hooks.QueueFailed("Delete", "AccessDenied", refused=True, pause_seconds=8.0),
-        hooks.QueueRecovered("Delete"),
+        telemetry.QueueFailed("Delete", "Timeout", refused=False, pause_seconds=2.0),
+        telemetry.QueueFailed("Delete", "AccessDenied", refused=True, pause_seconds=8.0),
+        telemetry.QueueRecovered("Delete"),
     ]

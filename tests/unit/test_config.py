@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from pydantic import SecretStr, ValidationError
 
-from consumer.config import (
+from consumer.errors import SettingsError
+from consumer.settings import (
     MaskingSettings,
     Settings,
     load_settings,
@@ -18,7 +19,6 @@ from consumer.config import (
     require_key_ring,
     require_queue_url,
 )
-from consumer.errors import SettingsError
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
 SECRET = "s3cret-value-8472"

@@ -1,6 +1,6 @@
 import gc
 
-from consumer.commands import spare_the_cycle_collector
+from consumer.runtime import spare_the_cycle_collector
 
 
 def test_the_cycle_collector_looks_less_often_and_not_at_what_starting_has_made() -> None:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumer.config import load_settings
-from consumer.masking import KeyRing
+from consumer.masking.key_ring import KeyRing
+from consumer.settings import load_settings
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "prepare.py"
 ROOT = 0

@@ -7,14 +7,15 @@ from typing import Annotated, ClassVar
 import pytest
 from hypothesis import given, strategies as st
 
-from consumer.erasure import PersonHash, PersonSearch, person_column
 from consumer.errors import SettingsError
-from consumer.events import Event, Into, Masked, Stored, UserLogin
-from consumer.masking import IDENTIFIER, KeyRing, KeyState
-from consumer.masking.keyring import Key
+from consumer.events.model import EventModel, Into, Masked, Stored
+from consumer.events.user_login import UserLogin
+from consumer.masking.encodings import IDENTIFIER
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.officer.erasure.subjects import SubjectHash, SubjectSearch, subject_column
 
 _ID = "424cdd21-063a-43a7-b91b-7ca1a833afae"
-_search = PersonSearch(UserLogin)
+_search = SubjectSearch(UserLogin)
 
 
 def _is_found(person: str, body: str) -> bool:
@@ -79,31 +80,31 @@ _AFTER = KeyRing(
 
 
 def test_a_hash_stays_the_same_while_the_ring_has_its_key() -> None:
-    before, after = (PersonHash(ring, "user_logins.user_id") for ring in (_BEFORE, _AFTER))
+    before, after = (SubjectHash(ring, "user_logins.user_id") for ring in (_BEFORE, _AFTER))
     assert before(_ID, "k1") == after(_ID, "k1") != after(_ID, "k2")
     assert after.primary == "k2"
     assert after.kids == {"k1", "k2"}
 
 
 def test_two_columns_and_two_persons_have_different_hashes() -> None:
-    one, other = PersonHash(_BEFORE, "user_logins.user_id"), PersonHash(_BEFORE, "orders.user_id")
+    one, other = SubjectHash(_BEFORE, "user_logins.user_id"), SubjectHash(_BEFORE, "orders.user_id")
     assert len({one("a", "k1"), one("b", "k1"), other("a", "k1")}) == 3
 
 
-class Anonymous(Event):
+class Anonymous(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
     page: Annotated[str, Stored(max_length=8)]
 
 
-class Pseudonymous(Event):
+class Pseudonymous(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
     person: ClassVar[str] = "masked_user"
     user: Annotated[str, Masked(IDENTIFIER, Into("masked_user"))]
 
 
-class Renamed(Event):
+class Renamed(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
     person: ClassVar[str] = "account"
@@ -112,8 +113,8 @@ class Renamed(Event):
 
 def test_only_a_model_that_names_an_unmasked_person_can_be_erased_from() -> None:
     with pytest.raises(SettingsError, match="declares no person"):
-        PersonSearch(Anonymous)
+        SubjectSearch(Anonymous)
     with pytest.raises(SettingsError, match="is masked"):
-        PersonSearch(Pseudonymous)
-    assert person_column(Renamed) == "account"
-    assert "17" in set(PersonSearch(Renamed)('{"user": 17}'))
+        SubjectSearch(Pseudonymous)
+    assert subject_column(Renamed) == "account"
+    assert "17" in set(SubjectSearch(Renamed)('{"user": 17}'))

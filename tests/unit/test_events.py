@@ -9,25 +9,26 @@ from hypothesis import given, strategies as st
 from pydantic import AliasChoices, Field, ValidationError
 
 from consumer.errors import SettingsError
-from consumer.events import (
-    Event,
+from consumer.events.model import (
+    EventModel,
     Into,
     Masked,
     Stored,
-    UserLogin,
     column_to_search,
     json_name,
     load_model,
     masks_of,
     table_of,
-    version_number,
 )
-from consumer.masking import ADDRESS, IDENTIFIER, KeyRing, Mode
+from consumer.events.table import Column, Kind, Table
+from consumer.events.user_login import UserLogin, version_number
+from consumer.masking.encodings import ADDRESS, IDENTIFIER
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.mask import Mode
 from consumer.messages import Reason, ValueRefusedError
-from consumer.tables import Column, Kind, Table
 
 
-class Sale(Event):
+class Sale(EventModel):
     table: ClassVar[str] = "shop.sales"
     sent_on: ClassVar[str] = "sold_on"
 
@@ -193,7 +194,7 @@ class _LongName(Sale):
     more: Annotated[str, Stored(max_length=1, column="x" * 64)]
 
 
-class _NoTable(Event):
+class _NoTable(EventModel):
     more: Annotated[str, Stored(max_length=1)]
 
 
@@ -219,7 +220,7 @@ class _BadTable(Sale):
         (_BadTable, "table is not declared, or is not a name"),
     ],
 )
-def test_a_model_that_cannot_be_stored_says_why(model: type[Event], says: str) -> None:
+def test_a_model_that_cannot_be_stored_says_why(model: type[EventModel], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         table_of(model)
 
@@ -276,11 +277,11 @@ def test_a_model_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("shop_events")
     vars(module).update(Sale=Sale, Unsaid=_Unsaid, number=1)
     monkeypatch.setitem(sys.modules, "shop_events", module)
-    assert load_model("consumer.events:UserLogin") is UserLogin
+    assert load_model("consumer.events.user_login:UserLogin") is UserLogin
     assert load_model("shop_events:Sale") is Sale
     with pytest.raises(SettingsError, match="annotate it"):
         load_model("shop_events:Unsaid")
-    with pytest.raises(SettingsError, match="shop_events has no Event of this name"):
+    with pytest.raises(SettingsError, match="shop_events has no EventModel of this name"):
         load_model("shop_events:number")
 
 
@@ -288,16 +289,16 @@ def test_a_model_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     ("path", "says"),
     [
         ("", "module:Class"),
-        ("consumer.events", "module:Class"),
+        ("consumer.events.model", "module:Class"),
         (":UserLogin", "module:Class"),
-        ("consumer.events:", "module:Class"),
-        ("consumer.events:User.Login", "module:Class"),
+        ("consumer.events.model:", "module:Class"),
+        ("consumer.events.model:User.Login", "module:Class"),
         ("consumer.nowhere:UserLogin", "cannot import it"),
         (".events:UserLogin", "module:Class"),
-        ("consumer.events:Nothing", "has no Event of this name"),
-        ("consumer.events:Event", "has no Event of this name"),
-        ("consumer.events:table_of", "has no Event of this name"),
-        ("consumer.tables:Table", "has no Event of this name"),
+        ("consumer.events.model:Nothing", "has no EventModel of this name"),
+        ("consumer.events.model:EventModel", "has no EventModel of this name"),
+        ("consumer.events.model:table_of", "has no EventModel of this name"),
+        ("consumer.events.table:Table", "has no EventModel of this name"),
     ],
 )
 def test_a_path_that_names_no_model_says_why(path: str, says: str) -> None:

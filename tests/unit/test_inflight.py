@@ -2,8 +2,8 @@ from uuid import UUID
 
 from hypothesis import given, strategies as st
 
-from consumer.inflight import InFlight
 from consumer.messages import Message
+from consumer.pipeline.in_flight import InFlight
 
 
 def message(number: int, handle: str = "a", size: int = 10) -> Message:

@@ -11,10 +11,17 @@ from typing import cast
 import pytest
 from hypothesis import given, strategies as st
 
-from consumer import hooks
 from consumer.errors import DatabaseError
-from consumer.logs import Logger, describe, harmless, log_events, make_logger, stdlib_logs_to
 from consumer.messages import Message, Reason, Row
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.logs import (
+    Logger,
+    describe,
+    harmless,
+    log_events,
+    make_logger,
+    stdlib_logs_to,
+)
 
 RAW = "199.172.111.135"
 
@@ -53,7 +60,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def listen(logger: Logger, clock: Clock) -> hooks.Listener:
+def listen(logger: Logger, clock: Clock) -> telemetry.Listener:
     return log_events(logger, clock)
 
 
@@ -233,48 +240,56 @@ def test_the_standard_librarys_logging_is_restored() -> None:
     assert (logging.getLogger().handlers, sys.unraisablehook) == (handlers, hook)
 
 
-EVENTS: list[tuple[hooks.Event, str, str]] = [
-    (hooks.Received(10, 1, 0.02), "debug", "received"),
-    (hooks.Committed(9, {}, 1, 0.01, (1, 2)), "debug", "committed"),
-    (hooks.Deleted(10), "debug", "deleted"),
-    (hooks.Extended(10), "debug", "extended"),
-    (hooks.PollersChanged(2), "debug", "pollers changed"),
-    (hooks.Lapsed(1), "warning", "receipt handles lapsed"),
-    (hooks.Bisected(4, "23514"), "warning", "batch halved: a row was refused, or it took too long"),
+EVENTS: list[tuple[telemetry.TelemetryEvent, str, str]] = [
+    (telemetry.Received(10, 1, 0.02), "debug", "received"),
+    (telemetry.Committed(9, {}, 1, 0.01, (1, 2)), "debug", "committed"),
+    (telemetry.Deleted(10), "debug", "deleted"),
+    (telemetry.Extended(10), "debug", "extended"),
+    (telemetry.PollersChanged(2), "debug", "pollers changed"),
+    (telemetry.ReceiptHandlesExpired(1), "warning", "receipt handles lapsed"),
     (
-        hooks.QueueFailed("ReceiveMessage", "E", refused=False, pause_seconds=1.0),
+        telemetry.Bisected(4, "23514"),
+        "warning",
+        "batch halved: a row was refused, or it took too long",
+    ),
+    (
+        telemetry.QueueFailed("ReceiveMessage", "E", refused=False, pause_seconds=1.0),
         "warning",
         "queue call failed",
     ),
     (
-        hooks.QueueFailed("ReceiveMessage", "E", refused=True, pause_seconds=1.0),
+        telemetry.QueueFailed("ReceiveMessage", "E", refused=True, pause_seconds=1.0),
         "error",
         "queue call failed",
     ),
-    (hooks.QueueRecovered("ReceiveMessage"), "info", "queue works again"),
-    (hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0), "warning", "write failed"),
-    (hooks.WriteFailed(10, "42P01", refused=True, pause_seconds=1.0), "error", "write failed"),
+    (telemetry.QueueRecovered("ReceiveMessage"), "info", "queue works again"),
     (
-        hooks.KeyRingUnread("Decrypt", "ThrottlingException", pause_seconds=1.0),
+        telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0),
+        "warning",
+        "write failed",
+    ),
+    (telemetry.WriteFailed(10, "42P01", refused=True, pause_seconds=1.0), "error", "write failed"),
+    (
+        telemetry.KeyRingReadFailed("Decrypt", "ThrottlingException", pause_seconds=1.0),
         "warning",
         "key ring not read",
     ),
-    (hooks.KeyRingLoaded("k1", 2, again=False), "info", "key ring loaded"),
-    (hooks.KeyRingLoaded("k2", 2, again=True), "info", "key ring loaded again"),
+    (telemetry.KeyRingLoaded("k1", 2, reloaded=False), "info", "key ring loaded"),
+    (telemetry.KeyRingLoaded("k2", 2, reloaded=True), "info", "key ring loaded again"),
     (
-        hooks.KeyRingKept("key ring: it is not JSON", refused=True),
+        telemetry.KeyRingReloadRejected("key ring: it is not JSON", refused=True),
         "error",
         "key ring not taken over, the one before it stays",
     ),
-    (hooks.GivenBack(3), "info", "given back"),
-    (hooks.Stopping(3), "info", "stopping"),
-    (hooks.Stopped(0), "info", "stopped"),
+    (telemetry.Released(3), "info", "given back"),
+    (telemetry.Stopping(3), "info", "stopping"),
+    (telemetry.Stopped(0), "info", "stopped"),
 ]
 
 
 @pytest.mark.parametrize(("event", "level", "text"), EVENTS)
 def test_each_event_is_a_line(
-    listen: hooks.Listener, lines: Lines, event: hooks.Event, level: str, text: str
+    listen: telemetry.Listener, lines: Lines, event: telemetry.TelemetryEvent, level: str, text: str
 ) -> None:
     listen(event)
     (line,) = lines()
@@ -282,18 +297,18 @@ def test_each_event_is_a_line(
 
 
 def test_quarantined_messages_are_a_warning_with_the_reason(
-    listen: hooks.Listener, lines: Lines
+    listen: telemetry.Listener, lines: Lines
 ) -> None:
-    listen(hooks.Committed(0, {Reason.NOT_JSON: 2}, 0, 0.01, (1, 2)))
+    listen(telemetry.Committed(0, {Reason.NOT_JSON: 2}, 0, 0.01, (1, 2)))
     line = lines()[-1]
     assert (line["level"], line["event"]) == ("warning", "quarantined")
     assert (line["reason"], line["count"]) == ("not_json", 2)
 
 
 def test_a_failure_like_the_last_is_logged_once_in_ten_seconds_with_the_number_left_out(
-    listen: hooks.Listener, lines: Lines, clock: Clock
+    listen: telemetry.Listener, lines: Lines, clock: Clock
 ) -> None:
-    failed = hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0)
+    failed = telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0)
     for _ in range(5):
         listen(failed)
     clock.now += 10
@@ -301,25 +316,29 @@ def test_a_failure_like_the_last_is_logged_once_in_ten_seconds_with_the_number_l
     assert [line["left_out"] for line in lines()] == [0, 4]
 
 
-def test_a_failure_of_another_kind_is_logged_at_once(listen: hooks.Listener, lines: Lines) -> None:
-    listen(hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0))
-    listen(hooks.WriteFailed(10, "57P03", refused=False, pause_seconds=1.0))
+def test_a_failure_of_another_kind_is_logged_at_once(
+    listen: telemetry.Listener, lines: Lines
+) -> None:
+    listen(telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0))
+    listen(telemetry.WriteFailed(10, "57P03", refused=False, pause_seconds=1.0))
     assert [line["sqlstate"] for line in lines()] == ["57P01", "57P03"]
 
 
 def test_ever_new_codes_do_not_grow_the_memory_of_failures(
-    listen: hooks.Listener, lines: Lines
+    listen: telemetry.Listener, lines: Lines
 ) -> None:
     for number in range(1000):
-        listen(hooks.QueueFailed("ReceiveMessage", f"E{number}", refused=False, pause_seconds=1.0))
+        listen(
+            telemetry.QueueFailed("ReceiveMessage", f"E{number}", refused=False, pause_seconds=1.0)
+        )
     assert len(lines()) == 1000
 
 
 def test_the_first_commit_after_failures_says_that_the_database_works_again(
-    listen: hooks.Listener, lines: Lines
+    listen: telemetry.Listener, lines: Lines
 ) -> None:
-    listen(hooks.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0))
+    listen(telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1.0))
     for _ in range(2):
-        listen(hooks.Committed(10, {}, 0, 0.01, (1,)))
+        listen(telemetry.Committed(10, {}, 0, 0.01, (1,)))
     texts = [line["event"] for line in lines()]
     assert texts == ["write failed", "database works again", "committed", "committed"]

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumer.cli import cli
-from consumer.events import UserLogin, masks_of
-from consumer.masking import KeyRing
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
 
 ONE = KeyRing.generate("k1", secrets.token_bytes)
 RING = ONE.with_new("k2", secrets.token_bytes).promoted("k2")

@@ -9,9 +9,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from consumer import __version__, hooks
+from consumer import __version__
 from consumer.messages import Reason
-from consumer.metrics import Metrics
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.metrics import Metrics
 
 NOW_SECONDS = 1_700_000_000.0
 
@@ -33,31 +34,31 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def test_every_event_is_counted(metrics: Metrics) -> None:
     for event in (
-        hooks.Received(count=10, again=2, seconds=0.1),
-        hooks.Received(count=0, again=0, seconds=20),
-        hooks.Committed(
+        telemetry.Received(count=10, redelivered=2, seconds=0.1),
+        telemetry.Received(count=0, redelivered=0, seconds=20),
+        telemetry.Committed(
             rows=5,
             quarantined={Reason.NOT_JSON: 2},
             duplicates=1,
             seconds=0.004,
             sent_ms=(1_699_999_999_000,) * 8,
         ),
-        hooks.Deleted(8),
-        hooks.Extended(4),
-        hooks.Lapsed(3),
-        hooks.GivenBack(1),
-        hooks.PollersChanged(7),
-        hooks.Bisected(8, "23514"),
-        hooks.QueueFailed("ReceiveMessage", "OverLimit", refused=False, pause_seconds=1),
-        hooks.WriteFailed(8, "57P01", refused=False, pause_seconds=1),
-        hooks.KeyRingUnread("GetSecretValue", "ThrottlingException", 1),
-        hooks.KeyRingLoaded("k1", 1, again=False),
-        hooks.KeyRingLoaded("k2", 2, again=True),
-        hooks.KeyRingKept("key ring: it is not JSON", refused=True),
-        hooks.KeyRingKept("database: 08006", refused=False),
-        hooks.QueueRecovered("ReceiveMessage"),
-        hooks.Stopping(0),
-        hooks.Stopped(0),
+        telemetry.Deleted(8),
+        telemetry.Extended(4),
+        telemetry.ReceiptHandlesExpired(3),
+        telemetry.Released(1),
+        telemetry.PollersChanged(7),
+        telemetry.Bisected(8, "23514"),
+        telemetry.QueueFailed("ReceiveMessage", "OverLimit", refused=False, pause_seconds=1),
+        telemetry.WriteFailed(8, "57P01", refused=False, pause_seconds=1),
+        telemetry.KeyRingReadFailed("GetSecretValue", "ThrottlingException", 1),
+        telemetry.KeyRingLoaded("k1", 1, reloaded=False),
+        telemetry.KeyRingLoaded("k2", 2, reloaded=True),
+        telemetry.KeyRingReloadRejected("key ring: it is not JSON", refused=True),
+        telemetry.KeyRingReloadRejected("database: 08006", refused=False),
+        telemetry.QueueRecovered("ReceiveMessage"),
+        telemetry.Stopping(0),
+        telemetry.Stopped(0),
     ):
         metrics.listen(event)
     expected = {
@@ -68,7 +69,7 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         "consumer_messages_deleted_total": 8,
         "consumer_messages_extended_total": 4,
         "consumer_messages_lapsed_total": 3,
-        "consumer_messages_given_back_total": 1,
+        "consumer_messages_released_total": 1,
         "consumer_receives_total": 2,
         "consumer_receives_empty_total": 1,
         "consumer_pollers": 7,
@@ -112,9 +113,9 @@ def test_messages_in_flight_are_asked_for_at_each_scrape() -> None:
 def test_codes_from_outside_cannot_make_series_without_end(metrics: Metrics) -> None:
     for number in range(200):
         metrics.listen(
-            hooks.QueueFailed("ReceiveMessage", f"E{number}", refused=False, pause_seconds=1)
+            telemetry.QueueFailed("ReceiveMessage", f"E{number}", refused=False, pause_seconds=1)
         )
-        metrics.listen(hooks.WriteFailed(1, f"S{number}", refused=False, pause_seconds=1))
+        metrics.listen(telemetry.WriteFailed(1, f"S{number}", refused=False, pause_seconds=1))
     got = samples(metrics)
     for name in ("consumer_queue_failures_total", "consumer_write_failures_total"):
         series = [key for key in got if key.startswith(name)]
@@ -127,8 +128,8 @@ def test_ages_are_cumulative_and_a_clock_ahead_of_ours_is_an_age_of_nothing(
 ) -> None:
     now_ms = int(NOW_SECONDS * 1000)
     sent_ms = (now_ms + 5000, now_ms - 10, now_ms - 1500, now_ms - 15 * 86_400_000)
-    metrics.listen(hooks.Committed(4, {}, 0, 0.01, sent_ms))
-    metrics.listen(hooks.Committed(1, {}, 0, 0.01, (now_ms + 5000,)))
+    metrics.listen(telemetry.Committed(4, {}, 0, 0.01, sent_ms))
+    metrics.listen(telemetry.Committed(1, {}, 0, 0.01, (now_ms + 5000,)))
     got = samples(metrics)
     name = "consumer_sent_to_commit_seconds"
     buckets = [value for key, value in got.items() if key.startswith(f"{name}_bucket")]
@@ -142,7 +143,7 @@ def test_a_thousand_ages_take_no_more_calls_than_one(metrics: Metrics) -> None:
     def calls(messages: int) -> int:
         sent_ms = tuple(int(NOW_SECONDS * 1000) - number for number in range(messages))
         profile = cProfile.Profile(builtins=False)
-        profile.runcall(metrics.listen, hooks.Committed(messages, {}, 0, 0.01, sent_ms))
+        profile.runcall(metrics.listen, telemetry.Committed(messages, {}, 0, 0.01, sent_ms))
         return sum(entry.callcount for entry in profile.getstats())
 
     assert 0 < calls(1000) == calls(1)
@@ -162,5 +163,5 @@ def test_process_metrics_are_there(metrics: Metrics) -> None:
 
 def test_two_sets_of_metrics_do_not_meet(metrics: Metrics) -> None:
     other = Metrics(in_flight=lambda: 0, now=lambda: NOW_SECONDS)
-    other.listen(hooks.Deleted(5))
+    other.listen(telemetry.Deleted(5))
     assert samples(metrics)["consumer_messages_deleted_total"] == 0

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from consumer import hooks
 from consumer.errors import (
     DatabaseError,
     DatabaseRefusedError,
@@ -17,7 +16,8 @@ from consumer.errors import (
     StatementTooSlowError,
 )
 from consumer.messages import Message, Outcome, Reason, Row, Written
-from consumer.pipeline import Limits, Pipeline
+from consumer.pipeline.pipeline import Limits, Pipeline
+from consumer.telemetry import events as telemetry
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue, unavailable
 from tests.fakes.transform import PlainTransform
@@ -44,7 +44,7 @@ class World:
     queue: MemoryQueue
     database: MemoryDatabase
     limits: Limits = LIMITS
-    events: list[hooks.Event] = field(default_factory=list)
+    events: list[telemetry.TelemetryEvent] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -65,7 +65,9 @@ class World:
             yield
             self.stop.set()
 
-    def counted(self, kind: type[hooks.Deleted | hooks.GivenBack | hooks.Lapsed]) -> int:
+    def counted(
+        self, kind: type[telemetry.Deleted | telemetry.Released | telemetry.ReceiptHandlesExpired]
+    ) -> int:
         return sum(event.count for event in self.events if isinstance(event, kind))
 
 
@@ -88,7 +90,7 @@ def test_each_message_is_one_row_or_one_quarantine_row_and_the_queue_ends_empty(
         assert w.database.ledger == set(sent)
         assert len(w.database.rows) == len(sent) - 1
         assert [q.reason for q in w.database.quarantine] == [Reason.NOT_JSON]
-        assert w.counted(hooks.Deleted) == len(sent)
+        assert w.counted(telemetry.Deleted) == len(sent)
         assert w.pipeline.in_flight == 0
 
     run_virtually(scenario())
@@ -122,7 +124,7 @@ def test_a_message_that_comes_again_while_held_is_written_once_and_deleted() -> 
             w.queue.show_again(message_id)
             await until(lambda: not w.queue.remaining)
         assert w.database.batches == [1]
-        assert sum(e.again for e in w.events if isinstance(e, hooks.Received)) == 1
+        assert sum(e.redelivered for e in w.events if isinstance(e, telemetry.Received)) == 1
 
     run_virtually(scenario())
 
@@ -139,7 +141,7 @@ def test_a_message_that_comes_again_while_its_delete_is_under_way_is_deleted_onc
             await until(lambda: not w.pipeline.in_flight)
         assert w.queue.remaining == 0
         assert w.queue.count("DeleteMessageBatch") == 2
-        assert w.counted(hooks.Deleted) == 1
+        assert w.counted(telemetry.Deleted) == 1
         assert w.database.batches == [1]
 
     run_virtually(scenario())
@@ -161,8 +163,8 @@ def test_while_the_database_is_down_messages_are_kept_hidden_and_none_is_given_b
             assert w.queue.count("ReceiveMessage") == 10
             w.database.fault = lambda _: None
             await until(lambda: not w.queue.remaining)
-        assert w.counted(hooks.GivenBack) == 0
-        assert w.counted(hooks.Lapsed) == 0
+        assert w.counted(telemetry.Released) == 0
+        assert w.counted(telemetry.ReceiptHandlesExpired) == 0
         assert len(w.database.rows) == 500
 
     run_virtually(scenario())
@@ -218,10 +220,10 @@ def test_a_refusal_by_the_queue_is_told_as_one_and_its_end_too() -> None:
             w.queue.fault = lambda _: None
             w.queue.send("a")
             await until(lambda: not w.queue.remaining)
-        failures = [e for e in w.events if isinstance(e, hooks.QueueFailed)]
+        failures = [e for e in w.events if isinstance(e, telemetry.QueueFailed)]
         assert all(e.refused and e.code == "AccessDenied" for e in failures)
         assert len(failures) < 60
-        assert hooks.QueueRecovered("ReceiveMessage") in w.events
+        assert telemetry.QueueRecovered("ReceiveMessage") in w.events
 
     run_virtually(scenario())
 
@@ -319,7 +321,7 @@ def test_a_missing_table_touches_nothing_and_is_told_as_a_refusal() -> None:
             w.database.fault = lambda _: None
             await until(lambda: not w.queue.remaining)
         assert len(w.database.quarantine) == 0
-        failures = [e for e in w.events if isinstance(e, hooks.WriteFailed)]
+        failures = [e for e in w.events if isinstance(e, telemetry.WriteFailed)]
         assert failures
         assert all(e.refused for e in failures)
 
@@ -346,7 +348,7 @@ def test_a_void_handle_is_let_go_and_the_message_is_deleted_when_it_comes_again(
         w.queue.failing_entries[message_id] = ["ReceiptHandleIsInvalid"]
         async with w.running():
             await until(lambda: not w.queue.remaining)
-        assert w.counted(hooks.Lapsed) == 1
+        assert w.counted(telemetry.ReceiptHandlesExpired) == 1
         assert len(w.database.rows) == 1
         assert asyncio.get_running_loop().time() > 30.0
 
@@ -364,8 +366,8 @@ def test_a_void_handle_is_no_loss_where_the_message_came_again_meanwhile() -> No
             w.queue.show_again(message_id)
             await until(lambda: not w.queue.remaining)
             assert asyncio.get_running_loop().time() < 5.0  # not after the visibility timeout
-        assert w.counted(hooks.Lapsed) == 0
-        assert w.counted(hooks.Deleted) == 1
+        assert w.counted(telemetry.ReceiptHandlesExpired) == 0
+        assert w.counted(telemetry.Deleted) == 1
 
     run_virtually(scenario())
 
@@ -412,7 +414,7 @@ def test_a_backlog_is_read_by_many_pollers_and_deleted_in_full_batches() -> None
         w.queue.send(*(str(n) for n in range(5_000)))
         async with w.running():
             await until(lambda: not w.queue.remaining)
-        assert max(e.count for e in w.events if isinstance(e, hooks.PollersChanged)) == 16
+        assert max(e.count for e in w.events if isinstance(e, telemetry.PollersChanged)) == 16
         calls = [c for c in w.queue.calls if c.operation != "ChangeMessageVisibilityBatch"]
         assert len(calls) <= 5_000 / 10 * 2.2
 
@@ -488,7 +490,7 @@ def test_stopping_gives_back_what_cannot_be_committed_in_time() -> None:
             await until(lambda: w.pipeline.in_flight == 25)
         assert w.queue.hidden == 0
         assert w.queue.remaining == 25
-        assert w.events[-1] == hooks.Stopped(given_back=25)
+        assert w.events[-1] == telemetry.Stopped(released=25)
 
     run_virtually(scenario())
 
@@ -501,7 +503,7 @@ def test_stopping_while_the_queue_is_down_ends_all_the_same() -> None:
             await until(lambda: w.pipeline.in_flight)
             w.queue.fault = unavailable
         assert asyncio.get_running_loop().time() < 60.0
-        assert w.events[-1] == hooks.Stopped(given_back=0)
+        assert w.events[-1] == telemetry.Stopped(released=0)
 
     run_virtually(scenario())
 
@@ -604,14 +606,14 @@ def test_after_a_backlog_one_poller_is_left_and_a_trickle_keeps_it_at_one() -> N
         async with w.running():
             await until(lambda: not w.queue.remaining)
             await asyncio.sleep(60.0)
-            pollers = [e.count for e in w.events if isinstance(e, hooks.PollersChanged)]
+            pollers = [e.count for e in w.events if isinstance(e, telemetry.PollersChanged)]
             assert max(pollers) > 1
             assert pollers[-1] == 1
             seen = len(w.events)
             for number in range(100):
                 w.queue.send(str(number))
                 await asyncio.sleep(0.5)
-            assert not any(isinstance(e, hooks.PollersChanged) for e in w.events[seen:])
+            assert not any(isinstance(e, telemetry.PollersChanged) for e in w.events[seen:])
 
     run_virtually(scenario())
 
@@ -653,7 +655,7 @@ def test_while_the_database_is_down_what_is_committed_is_deleted_and_the_rest_ex
             assert w.queue.hidden == 40
             w.database.fault = lambda _: None
             await until(lambda: not w.queue.remaining)
-        assert w.counted(hooks.Lapsed) == w.counted(hooks.GivenBack) == 0
+        assert w.counted(telemetry.ReceiptHandlesExpired) == w.counted(telemetry.Released) == 0
         assert len(w.database.rows) == 120
 
     run_virtually(scenario())
@@ -705,9 +707,9 @@ def test_a_commit_that_was_made_although_it_failed_is_made_again_as_duplicates()
         w.queue.send(*(str(n) for n in range(5)))
         async with w.running():
             await until(lambda: not w.queue.remaining)
-        committed = [e for e in w.events if isinstance(e, hooks.Committed)]
+        committed = [e for e in w.events if isinstance(e, telemetry.Committed)]
         assert [(e.rows, e.duplicates) for e in committed] == [(0, 5)]
         assert len(w.database.rows) == 5
-        assert w.counted(hooks.Deleted) == 5
+        assert w.counted(telemetry.Deleted) == 5
 
     run_virtually(scenario())

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer import hooks
-from consumer.config import Settings
-from consumer.errors import (
-    DatabaseError,
-    DatabaseRefusedError,
-    QueueError,
-    QueueRefusedError,
-)
-from consumer.hooks import Listener
-from consumer.logs import make_logger
+from consumer.errors import DatabaseError, DatabaseRefusedError, QueueError, QueueRefusedError
 from consumer.messages import Reason
-from consumer.pipeline import Pipeline
+from consumer.pipeline.pipeline import Pipeline
 from consumer.service import Totals, _Service
+from consumer.settings import Settings
+from consumer.telemetry import events as telemetry
+from consumer.telemetry.events import Listener
+from consumer.telemetry.logs import make_logger
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.fakes.transform import PlainTransform
@@ -48,17 +43,17 @@ def service(
     return made, made._pipeline
 
 
-def received(count: int) -> hooks.Received:
-    return hooks.Received(count, again=0, seconds=1.0)
+def received(count: int) -> telemetry.Received:
+    return telemetry.Received(count, redelivered=0, seconds=1.0)
 
 
 def test_totals_add_up_to_what_was_received() -> None:
     totals = Totals()
     for event in (
-        hooks.Received(10, again=2, seconds=0.1),
-        hooks.Committed(5, {Reason.NOT_JSON: 1, Reason.TOO_LONG: 1}, 1, 0.1, (0,) * 8),
-        hooks.Deleted(8),
-        hooks.Extended(3),
+        telemetry.Received(10, redelivered=2, seconds=0.1),
+        telemetry.Committed(5, {Reason.NOT_JSON: 1, Reason.TOO_LONG: 1}, 1, 0.1, (0,) * 8),
+        telemetry.Deleted(8),
+        telemetry.Extended(3),
     ):
         totals.listen(event)
     assert totals == Totals(received=10, written=5, duplicate=3, quarantined=2, deleted=8)
@@ -157,7 +152,7 @@ def test_what_is_down_at_the_start_is_tried_again_with_pauses(
     error: QueueError | DatabaseError,
 ) -> None:
     async def scenario() -> None:
-        told: list[hooks.Event] = []
+        told: list[telemetry.TelemetryEvent] = []
         run, _ = service([told.append])
         tries = 0
 

@@ -1,7 +1,7 @@
 import os
 import signal
 
-from consumer.signals import on_hangup, on_termination
+from consumer.runtime import on_hangup, on_termination
 from tests.waiting import eventually
 
 

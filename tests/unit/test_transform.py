@@ -15,12 +15,16 @@ from hypothesis import given, settings, strategies as st
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from consumer.errors import SettingsError, TokenError
-from consumer.events import Event, Into, Masked, Stored, UserLogin, masks_of, table_of
-from consumer.masking import ADDRESS, IDENTIFIER, BodySeal, KeyRing, KeyState, Mode
-from consumer.masking.keyring import Key
+from consumer.events.model import EventModel, Into, Masked, Stored, masks_of, table_of
+from consumer.events.table import Kind
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.encodings import ADDRESS, IDENTIFIER
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.masking.mask import Mode
+from consumer.masking.sealing import BodySeal
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row, ValueRefusedError
-from consumer.tables import Kind
-from consumer.transform import Transform, recover
+from consumer.officer.recovery.recoverer import recover
 from tests.feeds import FEEDS
 
 _RING = KeyRing.generate("k1", os.urandom)
@@ -424,7 +428,7 @@ def _defective(value: str) -> str:
     return {"a": "b"}[value]
 
 
-class Visit(Event):
+class Visit(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
 
@@ -475,7 +479,7 @@ def test_a_defect_in_a_model_quarantines_and_does_not_stop_the_queue(more: str) 
     assert _reason(transform(_message(body))) == (Reason.TRANSFORM_FAILED, None)
 
 
-class Forgetful(Event):
+class Forgetful(EventModel):
     table: ClassVar[str] = "forgetful"
     sent_on: ClassVar[str] = "day"
 
@@ -514,7 +518,7 @@ def _grams(text: str) -> int:
     return int(text)  # whose ValueError is a defect of the model
 
 
-class Parcel(Event):
+class Parcel(EventModel):
     table: ClassVar[str] = "parcels"
     sent_on: ClassVar[str] = "day"
 
@@ -546,7 +550,7 @@ def test_a_value_that_cannot_be_converted_quarantines_its_own_message_alone(
     ]
 
 
-class Pair(Event):
+class Pair(EventModel):
     table: ClassVar[str] = "pairs"
     sent_on: ClassVar[str] = "day"
 

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from consumer import hooks
-from consumer.backoff import Backoff
-from consumer.calls import Tries
-from consumer.inflight import InFlight
 from consumer.messages import Message
-from consumer.visibility import Visibility
+from consumer.pipeline.in_flight import InFlight
+from consumer.pipeline.retrying import Backoff, RetryState
+from consumer.pipeline.visibility import Visibility
+from consumer.telemetry import events as telemetry
 from tests.fakes.queue import MemoryQueue, unavailable
 from tests.fakes.virtual_time import run_virtually
 
@@ -22,7 +21,7 @@ class World:
     """Messages in flight beside a queue, without a pipeline."""
 
     queue: MemoryQueue = field(default_factory=MemoryQueue)
-    events: list[hooks.Event] = field(default_factory=list)
+    events: list[telemetry.TelemetryEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = asyncio.get_running_loop().time
@@ -31,7 +30,7 @@ class World:
             source=self.queue,
             in_flight=self.in_flight,
             visibility_seconds=30,
-            tries=Tries(_EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append),
+            tries=RetryState(_EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append),
             emit=self.events.append,
             clock=self.clock,
         )
@@ -112,7 +111,7 @@ def test_what_could_not_be_extended_is_tried_again_before_its_time_is_over() -> 
             assert w.queue.hidden == 20
             await asyncio.sleep(10.0)
             assert w.queue.hidden == 20
-        assert hooks.QueueRecovered(_EXTEND) in w.events
+        assert telemetry.QueueRecovered(_EXTEND) in w.events
 
     run_virtually(scenario())
 
@@ -136,10 +135,12 @@ def test_giving_back_shows_all_that_is_held_and_counts_what_was_shown() -> None:
         w = World()
         messages = await w.receive(25)
         w.queue.failing_entries[messages[3].message_id] = ["InternalError"]
-        assert await w.visibility.give_back() == 25
+        assert await w.visibility.release_all() == 25
         assert w.queue.hidden == 0
-        assert sum(e.count for e in w.events if isinstance(e, hooks.GivenBack)) == 25
-        assert [e.code for e in w.events if isinstance(e, hooks.QueueFailed)] == ["InternalError"]
+        assert sum(e.count for e in w.events if isinstance(e, telemetry.Released)) == 25
+        assert [e.code for e in w.events if isinstance(e, telemetry.QueueFailed)] == [
+            "InternalError"
+        ]
 
     run_virtually(scenario())
 
@@ -149,7 +150,7 @@ def test_giving_back_to_a_queue_that_is_down_makes_few_calls_and_ends() -> None:
         w = World()
         await w.receive(500)
         w.queue.fault = unavailable
-        assert await w.visibility.give_back() == 0
+        assert await w.visibility.release_all() == 0
         assert len(w.extensions()) == 4 + 1 + 1
         assert len(w.in_flight) == w.queue.hidden == 500
 
@@ -167,7 +168,7 @@ def test_giving_back_goes_on_after_a_call_that_failed() -> None:
                 unavailable(operation)
 
         w.queue.fault = throttled
-        assert await w.visibility.give_back() == 500
+        assert await w.visibility.release_all() == 500
         assert w.queue.hidden == len(w.in_flight) == 0
 
     run_virtually(scenario())

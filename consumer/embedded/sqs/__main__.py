@@ -5,9 +5,9 @@ import signal
 
 import click
 
-from consumer.commands import run_async
 from consumer.embedded.sqs.errors import SqsError
 from consumer.embedded.sqs.server import SqsServer
+from consumer.runtime import run_async
 
 
 @click.command(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from consumer.embedded.sqs import DeliverTwice
-from consumer.masking import KeyRing
+from consumer.masking.key_ring import KeyRing
 from tests.faults.catalogue.fault import Fault
 from tests.faults.harness.queue_server import Trouble
 from tests.faults.harness.replicas import WRAPPED

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import asyncpg
 
-from consumer.events import UserLogin, table_of
-from consumer.masking import KeyRing
+from consumer.events.model import table_of
+from consumer.events.table import ColumnKinds
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Outcome, Reason, Row
-from consumer.postgres import inspect_table
-from consumer.tables import ColumnKinds
-from consumer.transform import Transform
+from consumer.postgres.inspect import inspect_table
 from tests.history.checker import Rules, Verdict, check
 from tests.history.evidence import commits, landed
 from tests.history.leaks import leaks_below, leaks_in_file

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
-from consumer.events import UserLogin, repeats_of, table_of
-from consumer.masking import KeyRing
-from consumer.postgres import Server, connected, migrate
+from consumer.events.model import duplicates_views_of, table_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.schema import migrate
 from tests.faults.harness.judge import Refusal, verdict_of, with_leaks
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
 from tests.faults.harness.queue import Queue, running_queue
@@ -205,7 +207,7 @@ class Rig:
         """
         await self.wind_down()
         last = await self.queue.sample()
-        async with connected(Server(self.dsn)) as connection:
+        async with connected(ConnectionSettings(self.dsn)) as connection:
             verdict = await verdict_of(
                 connection,
                 ring=self.ring,
@@ -271,8 +273,8 @@ async def open_rig(plan: Plan) -> AsyncIterator[Rig]:
         folder = _folder()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres = stack.enter_context(_start_postgres(plan))
-        async with connected(Server(postgres.dsn())) as connection:
-            await migrate(connection, table_of(UserLogin), repeats_of(UserLogin))
+        async with connected(ConnectionSettings(postgres.dsn())) as connection:
+            await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
             for statement in plan.tables:
                 await connection.execute(statement)
         target = postgres.port

@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from consumer.cli import cli
 from consumer.errors import KeyRingError
-from consumer.keysource import Aws, KmsFile, load_key_ring, write_new
-from consumer.masking import KeyRing, KeyState
-from consumer.postgres import Server, connected, guard_keys
+from consumer.keys.file import write_new
+from consumer.keys.sources import Aws, KmsFile, load_key_ring
+from consumer.masking.key_ring import KeyRing, KeyState
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.key_registry import register_fingerprints
 from tests.aws import AwsAdmin
 
 
@@ -271,8 +273,8 @@ async def test_a_key_is_retired_once_the_database_holds_nothing_of_it(
     officer: Officer, database: str, left: str, says: str
 ) -> None:
     await _rotated(officer, database)
-    async with connected(Server(database)) as connection:
-        await guard_keys(connection, officer.ring().checks())
+    async with connected(ConnectionSettings(database)) as connection:
+        await register_fingerprints(connection, officer.ring().fingerprints())
         await connection.execute(left)
         refused = await officer.keys("retire", "k1")
         assert (refused.code, officer.ring().kids) == (1, ("k2", "k1"))
@@ -293,8 +295,8 @@ async def test_a_database_that_has_never_seen_the_ring_proves_nothing(
 
 async def test_a_database_of_another_ring_proves_nothing(officer: Officer, database: str) -> None:
     await _rotated(officer, database)
-    async with connected(Server(database)) as connection:
-        await guard_keys(connection, KeyRing.generate("k2", os.urandom).checks())
+    async with connected(ConnectionSettings(database)) as connection:
+        await register_fingerprints(connection, KeyRing.generate("k2", os.urandom).fingerprints())
     refused = await officer.keys("retire", "k1")
     assert (refused.code, officer.ring().kids) == (1, ("k2", "k1"))
     assert "is not the key that this database knows" in refused.err
@@ -312,8 +314,8 @@ async def test_the_list_says_when_the_database_first_saw_a_key(
     officer: Officer, database: str
 ) -> None:
     await _rotated(officer, database)
-    async with connected(Server(database)) as connection:
-        await guard_keys(connection, {"k1": officer.ring().checks()["k1"]})
+    async with connected(ConnectionSettings(database)) as connection:
+        await register_fingerprints(connection, {"k1": officer.ring().fingerprints()["k1"]})
         await connection.execute(
             "UPDATE consumer.masking_keys SET first_seen = '2026-01-02 03:04Z'"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import KeyRingError, KeySourceError
-from consumer.keysource import (
+from consumer.keys.sources import (
     Aws,
     Given,
     KmsFile,
@@ -18,7 +18,7 @@ from consumer.keysource import (
     load_key_ring,
     warnings_of,
 )
-from consumer.masking import KeyRing
+from consumer.masking.key_ring import KeyRing
 from tests.aws import REGION, AwsAdmin
 from tests.unit.masking.exposure import carried_by
 

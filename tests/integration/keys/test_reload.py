@@ -16,9 +16,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from consumer.events import UserLogin, masks_of
-from consumer.masking import KeyRing, kid_of
-from consumer.postgres import Server, connected, guard_keys
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
+from consumer.masking.mask import kid_of
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.key_registry import register_fingerprints
 from tests.aws import AwsAdmin
 from tests.consumers import Place, Running
 from tests.feeds import OURS
@@ -72,7 +75,7 @@ class Reloadable:
 
     async def kids(self) -> Counter[str | None]:
         """How many rows have tokens of each key."""
-        async with connected(Server(self.place.dsn)) as connection:
+        async with connected(ConnectionSettings(self.place.dsn)) as connection:
             tokens = await connection.fetch("SELECT masked_device_id FROM user_logins")
         return Counter(kid_of(record[0]) for record in tokens if record[0])
 
@@ -127,7 +130,7 @@ async def test_under_load_tokens_become_the_new_keys_and_no_message_is_lost(
     kids = await here_too.kids()
     assert kids["k1"] > 0
     assert kids["k2"] >= 300
-    async with connected(Server(place.dsn)) as connection:
+    async with connected(ConnectionSettings(place.dsn)) as connection:
         rows = await connection.fetch("SELECT user_id, masked_device_id FROM user_logins")
     # Whichever key a row was masked with, it is its message's, and each message is one row.
     recover = masks_of(UserLogin, TWO)["masked_device_id"].recover
@@ -183,8 +186,8 @@ async def test_a_wrong_ring_is_refused_with_one_line_and_the_old_one_stays(
     await assert_landed(here_too.place.dsn, ONE.to_json(), sent)
     assert 'consumer_keyring_info{primary="k1"} 1.0' in metrics
     assert 'consumer_keyring_reloads_total{outcome="refused"} 3.0' in metrics
-    async with connected(Server(here_too.place.dsn)) as connection:
-        await guard_keys(connection, {"k3": os.urandom(32)})  # the name is free still
+    async with connected(ConnectionSettings(here_too.place.dsn)) as connection:
+        await register_fingerprints(connection, {"k3": os.urandom(32)})  # the name is free still
 
 
 async def test_a_ring_that_was_refused_is_taken_over_once_it_is_right(
@@ -257,8 +260,10 @@ async def test_a_start_waits_for_secrets_manager_and_a_refusal_ends_it(
 
 
 async def test_a_replica_with_another_key_stops_before_it_writes(here_too: Reloadable) -> None:
-    async with connected(Server(here_too.place.dsn)) as connection:
-        await guard_keys(connection, KeyRing.generate("k1", secrets.token_bytes).checks())
+    async with connected(ConnectionSettings(here_too.place.dsn)) as connection:
+        await register_fingerprints(
+            connection, KeyRing.generate("k1", secrets.token_bytes).fingerprints()
+        )
     here_too.place.send(*logins(0, 20))
     consumer = here_too.place.consumer.but(
         CONSUMER_MASKING__KEYRING="", CONSUMER_MASKING__KEYRING_FILE=str(here_too.ring_path)
@@ -278,6 +283,6 @@ async def test_replicas_that_race_at_the_first_start_agree_on_one_key(here: Plac
     )
     assert sorted(each.code for each in ended) == [0, 1]
     agreed = rings[[each.code for each in ended].index(0)]
-    async with connected(Server(here.dsn)) as connection:
-        await guard_keys(connection, agreed.checks())
+    async with connected(ConnectionSettings(here.dsn)) as connection:
+        await register_fingerprints(connection, agreed.fingerprints())
         assert await connection.fetchval("SELECT count(*) FROM user_logins") == 200

@@ -1,6 +1,6 @@
 import pytest
 
-from consumer.masking import KeyRing
+from consumer.masking.key_ring import KeyRing
 from tests.integration.officer.office import Office
 
 

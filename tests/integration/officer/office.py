@@ -11,11 +11,14 @@ import asyncpg
 from click.testing import CliRunner
 
 from consumer.cli import cli
-from consumer.events import UserLogin, table_of
-from consumer.masking import KeyRing
+from consumer.events.model import table_of
+from consumer.events.transform import Transform
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message
-from consumer.postgres import PostgresSink, Server, connected, inspect_table
-from consumer.transform import Transform
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.inspect import inspect_table
+from consumer.postgres.sink import PostgresSink
 
 SENT_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -78,15 +81,15 @@ class Office:
         return messages
 
     async def write(self, messages: Sequence[Message]) -> None:
-        async with connected(Server(self.dsn)) as connection:
+        async with connected(ConnectionSettings(self.dsn)) as connection:
             kinds = await inspect_table(connection, USER_LOGINS)
         transform = Transform(UserLogin, kinds, self.ring)
-        async with PostgresSink(Server(self.dsn), USER_LOGINS, kinds) as sink:
+        async with PostgresSink(ConnectionSettings(self.dsn), USER_LOGINS, kinds) as sink:
             await sink.write([transform(each) for each in messages])
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask the database as its owner."""
-        async with connected(Server(self.dsn)) as connection:
+        async with connected(ConnectionSettings(self.dsn)) as connection:
             return await connection.fetch(query, *arguments)
 
     async def tokens(self, column: str) -> list[str]:

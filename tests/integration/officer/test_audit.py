@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from consumer.postgres import Server, connected
-from consumer.postgres.audit import EMPTY_AUDIT, Action, AuditEntry, AuditHead, record, verify
+from consumer.officer.audit.store import EMPTY_AUDIT, Action, AuditEntry, AuditHead, record, verify
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import Office
 
 ALL_COLUMNS = (
@@ -42,14 +42,14 @@ def entries(count: int, reason: str = "ticket 4711") -> list[AuditEntry]:
 
 
 async def recorded(office: Office, count: int = 5) -> AuditHead:
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         return await record(connection, entries(count))
 
 
 async def tampered_with(office: Office, *statements: str) -> None:
     """Run statements as the owner, who can switch the trigger off."""
     off = "ALTER TABLE consumer.audit DISABLE TRIGGER append_only;"
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         await connection.execute(off + ";".join(statements))
 
 
@@ -63,7 +63,7 @@ async def test_an_untouched_audit_verifies_and_its_head_is_printed(office: Offic
 
 
 async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         await record(connection, [AuditEntry(Action.ERASE, "wegen §17, 日本, '\"\\", "")])
         await record(connection, [])
         await record(connection, [AuditEntry(Action.REMASK, "x", "y", digest=os.urandom(32))])
@@ -74,7 +74,7 @@ async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
 async def test_a_changed_row_is_found_whatever_was_changed(office: Office) -> None:
     await recorded(office)
     await tampered_with(office, "CREATE TABLE kept AS SELECT * FROM consumer.audit")
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         for change in ALL_COLUMNS:
             await connection.execute(f"UPDATE consumer.audit SET {change} WHERE number = 3")  # noqa: S608 - a change of ours
             verdict = await verify(connection)
@@ -138,7 +138,7 @@ async def test_a_chain_written_anew_from_its_start_shows_against_a_head_kept_els
         "TRUNCATE consumer.audit",
         "UPDATE consumer.audit_head SET number = 0, hash = sha256('')",
     )
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         await record(connection, entries(5, reason="another story"))
     assert (await office.consumer("audit", "verify")).code == 0
     shown = await office.consumer("audit", "verify", "--expect", str(kept))
@@ -169,7 +169,7 @@ async def test_not_even_the_owner_changes_the_audit_by_accident(
     office: Office, statement: str
 ) -> None:
     await recorded(office)
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"audit is append-only"):
             await connection.execute(statement)
         assert await connection.fetchval("SELECT count(*) FROM consumer.audit") == 5
@@ -179,7 +179,7 @@ async def test_not_even_the_owner_changes_the_audit_by_accident(
 async def test_a_reason_of_nothing_is_refused_by_the_database_too(
     office: Office, reason: str
 ) -> None:
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         with pytest.raises(Exception, match="23514"):
             await record(connection, entries(1, reason=reason))
         assert (await verify(connection)).head == EMPTY_AUDIT
@@ -187,19 +187,19 @@ async def test_a_reason_of_nothing_is_refused_by_the_database_too(
 
 async def test_writers_at_the_same_time_make_one_chain(office: Office) -> None:
     async def write(name: str) -> None:
-        async with connected(Server(office.dsn)) as connection:
+        async with connected(ConnectionSettings(office.dsn)) as connection:
             for _ in range(20):
                 await record(connection, entries(2, reason=name))
 
     await asyncio.gather(*(write(f"writer {number}") for number in range(8)))
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         verdict = await verify(connection)
     assert (verdict.fault, verdict.head.number) == (None, 320)
 
 
 async def test_a_writer_that_is_killed_leaves_the_chain_whole(office: Office) -> None:
     await recorded(office)
-    async with connected(Server(office.dsn)) as other:
+    async with connected(ConnectionSettings(office.dsn)) as other:
         killed = await asyncpg.connect(office.dsn)
         transaction = killed.transaction()
         await transaction.start()
@@ -212,7 +212,7 @@ async def test_a_writer_that_is_killed_leaves_the_chain_whole(office: Office) ->
 
 
 async def test_what_is_on_record_is_on_disk_whatever_the_session_says(office: Office) -> None:
-    async with connected(Server(office.dsn)) as connection:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
         await connection.execute("SET synchronous_commit = off")
         async with connection.transaction():
             await record(connection, entries(1))

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.erasure import PersonHash
-from consumer.postgres import Server, connected
+from consumer.officer.erasure.subjects import SubjectHash
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import Office, Shown, login, rotated
 from tests.waiting import eventually
 
@@ -54,7 +54,7 @@ async def test_that_a_person_was_erased_is_on_record_and_on_the_list_without_the
     await erased(office)
     (entry,) = await audited(office)
     (listed,) = await office.fetch("SELECT * FROM consumer.erased")
-    digest = PersonHash(office.ring, "user_logins.user_id")(ANNA, "k1")
+    digest = SubjectHash(office.ring, "user_logins.user_id")(ANNA, "k1")
     assert (entry["action"], entry["reason"]) == ("erase", "request 17")
     assert entry["outcome"] == "erased 1 rows and 0 messages in quarantine"
     assert entry["column_name"] == listed["column_name"] == "user_logins.user_id"
@@ -107,7 +107,7 @@ async def test_a_message_that_a_replay_lands_meanwhile_is_erased_as_a_row(office
     await office.consume(login(user_id=ANNA, ip="x"))
     async with (
         asyncio.TaskGroup() as tasks,
-        connected(Server(office.dsn)) as replay,
+        connected(ConnectionSettings(office.dsn)) as replay,
         replay.transaction(),
     ):
         await replay.execute("SELECT FROM consumer.quarantine FOR UPDATE")
@@ -205,7 +205,8 @@ async def test_a_model_without_a_person_says_so(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nobodys_model_of_a_test.py").write_text(
-        "from consumer.events import UserLogin\n\nclass Visit(UserLogin):\n    person = None\n"
+        "from consumer.events.user_login import UserLogin\n\n"
+        "class Visit(UserLogin):\n    person = None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = "nobodys_model_of_a_test:Visit"

@@ -13,11 +13,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.commands.replay import Replay
-from consumer.events import UserLogin, load_model
-from consumer.postgres import Server, connected
-from consumer.postgres.quarantine import Selection
-from consumer.transform import recover
+from consumer.events.model import load_model
+from consumer.events.user_login import UserLogin
+from consumer.officer.quarantine.replay import Replay
+from consumer.officer.quarantine.store import Selection
+from consumer.officer.recovery.recoverer import recover
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import (
     DAY_MS,
     SENT_MS,
@@ -142,7 +143,8 @@ async def test_a_body_that_does_not_open_is_refused_on_record(office: Office) ->
 
 MODEL = """
 from typing import Annotated
-from consumer.events import Stored, UserLogin
+from consumer.events.model import Stored
+from consumer.events.user_login import UserLogin
 
 class Mended(UserLogin):
     device_type: Annotated[str, Stored(max_length=64)]
@@ -255,7 +257,10 @@ async def test_replays_at_the_same_time_and_a_redelivery_land_each_message_once(
     sent = await office.consume(*long_typed(300))
     replay = Replay(load_model(mended.variables["CONSUMER_EVENT__MODEL"]), office.ring, {}, "x")
     async with asyncio.TaskGroup() as tasks:
-        replays = [tasks.create_task(replay.run(Server(office.dsn), Selection())) for _ in range(3)]
+        replays = [
+            tasks.create_task(replay.run(ConnectionSettings(office.dsn), Selection()))
+            for _ in range(3)
+        ]
         tasks.create_task(office.write(sent))
     assert sum(each.result().landed for each in replays) == 300
     await office.write(sent)
@@ -279,7 +284,7 @@ async def test_without_its_ledger_slot_a_message_lands_once_and_is_known_again(
 
 async def test_a_row_that_another_has_in_hand_is_left_to_it(office: Office, mended: Office) -> None:
     await office.consume(*long_typed(2))
-    async with connected(Server(office.dsn)) as other, other.transaction():
+    async with connected(ConnectionSettings(office.dsn)) as other, other.transaction():
         await other.fetch("SELECT FROM consumer.quarantine WHERE id = 1 FOR UPDATE")
         replayed = await mended.consumer("quarantine", "replay", "1", "2", *REASON)
     assert (replayed.code, replayed.out) == (1, "1 landed\n")

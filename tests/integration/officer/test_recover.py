@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.events import load_model, masks_of
-from consumer.postgres import Server, connected
+from consumer.events.model import load_model, masks_of
+from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import Office, login, rotated
 from tests.integration.postgres.relay import Relay
 from tests.waiting import eventually
@@ -196,10 +196,11 @@ async def test_of_a_raw_value_given_by_mistake_nothing_is_on_record(
 
 MODEL = """
 from typing import Annotated, ClassVar
-from consumer.events import Event, Into, Masked, Stored
-from consumer.masking import ADDRESS, IDENTIFIER, Mode
+from consumer.events.model import EventModel, Into, Masked, Stored
+from consumer.masking.encodings import ADDRESS, IDENTIFIER
+from consumer.masking.mask import Mode
 
-class Payment(Event):
+class Payment(EventModel):
     table: ClassVar[str] = "payments"
     sent_on: ClassVar[str] = "paid_on"
     card: Annotated[str | None, Masked(IDENTIFIER, Into("masked_card", Mode.HMAC))]
@@ -247,7 +248,7 @@ async def test_nothing_is_shown_if_the_answer_to_the_record_is_lost(office: Offi
     (token,) = await office.tokens("masked_ip")
     async with (
         Relay(office.dsn).running() as relay,
-        connected(Server(office.dsn)) as blocker,
+        connected(ConnectionSettings(office.dsn)) as blocker,
         asyncio.TaskGroup() as tasks,
     ):
         far = replace(office, dsn=relay.dsn)

@@ -6,7 +6,8 @@ from datetime import date
 import asyncpg
 import pytest
 
-from consumer.events import UserLogin, masks_of
+from consumer.events.model import masks_of
+from consumer.events.user_login import UserLogin
 from tests.integration.officer.office import DAY_MS, SENT_MS, Office, login, rotated
 
 DAYS = [date(2023, 11, 14), date(2023, 11, 15), date(2023, 11, 16)]

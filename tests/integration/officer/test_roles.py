@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from consumer.postgres import Server, connected
+from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.roles import ROLES
 from tests.consumers import Place
 from tests.integration.officer.office import Office, login, rotated
@@ -80,7 +80,7 @@ async def granted(office: Office) -> AsyncIterator[dict[str, Office]]:
     assert made.code == 0, made.err
     database = urlsplit(office.dsn).path[1:]
     names = {role: f"{role}_of_{database}"[:60] for role in ROLES}
-    async with connected(Server(office.dsn)) as owner:
+    async with connected(ConnectionSettings(office.dsn)) as owner:
         for role, name in names.items():
             await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE {role}")
         yield {role: office.as_role(name) for role, name in names.items()}
@@ -93,7 +93,7 @@ async def test_a_role_may_do_its_work_and_nothing_else(
     granted: dict[str, Office], role: str
 ) -> None:
     may: dict[str, bool] = {}
-    async with connected(Server(granted[role].dsn)) as connection:
+    async with connected(ConnectionSettings(granted[role].dsn)) as connection:
         for statement in RIGHTS:
             transaction = connection.transaction()
             await transaction.start()
@@ -111,7 +111,7 @@ async def test_roles_are_made_once_and_grants_follow_new_columns(
     office: Office, granted: dict[str, Office]
 ) -> None:
     assert (await office.consumer("migrate", "--with", "ip_subnet_masked", "--roles")).code == 0
-    async with connected(Server(granted[MAINTENANCE].dsn)) as connection:
+    async with connected(ConnectionSettings(granted[MAINTENANCE].dsn)) as connection:
         await connection.execute("UPDATE user_logins SET ip_subnet_masked = ip_subnet_masked")
 
 

@@ -3,9 +3,10 @@
 import uuid
 from datetime import date
 
-from consumer.events import UserLogin, table_of
+from consumer.events.model import table_of
+from consumer.events.table import ColumnKinds, Kind
+from consumer.events.user_login import UserLogin
 from consumer.messages import ColumnValue, Message, Quarantined, Reason, Row
-from consumer.tables import ColumnKinds, Kind
 
 USER_LOGINS = table_of(UserLogin)
 KINDS: ColumnKinds = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from consumer.errors import DataRejectedError
-from consumer.postgres import Server, connected
 from consumer.postgres.arrays import array_literal
+from consumer.postgres.connection import ConnectionSettings, connected
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 # The connection is as good after an example as before it.
@@ -18,7 +18,7 @@ ONE_CONNECTION = settings(suppress_health_check=[HealthCheck.function_scoped_fix
 
 @pytest.fixture
 async def connection(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 

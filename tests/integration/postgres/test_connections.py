@@ -12,14 +12,14 @@ import uvloop
 from consumer.embedded.postgres import PostgresServer
 from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.messages import Written
-from consumer.postgres import (
+from consumer.postgres.connection import (
     Connections,
-    PostgresSink,
-    Server,
+    ConnectionSettings,
     briefly_connected,
     connect,
     connected,
 )
+from consumer.postgres.sink import PostgresSink
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, row
 from tests.integration.postgres.relay import Relay
 
@@ -31,14 +31,14 @@ async def relay(database: str) -> AsyncIterator[Relay]:
 
 
 @pytest.fixture
-def impatient(relay: Relay) -> Server:
-    return Server(
+def impatient(relay: Relay) -> ConnectionSettings:
+    return ConnectionSettings(
         relay.dsn, max_connections=2, connect_timeout_seconds=0.7, statement_timeout_seconds=0.7
     )
 
 
 async def test_a_server_that_goes_silent_holds_up_neither_write_nor_close(
-    relay: Relay, impatient: Server
+    relay: Relay, impatient: ConnectionSettings
 ) -> None:
     batch = [row(), row()]
     started = time.monotonic()
@@ -58,12 +58,12 @@ async def test_a_server_that_goes_silent_holds_up_neither_write_nor_close(
 
 
 async def test_a_commit_whose_answer_was_lost_is_a_duplicate_when_written_again(
-    relay: Relay, impatient: Server, database: str
+    relay: Relay, impatient: ConnectionSettings, database: str
 ) -> None:
     batch = [row(), row()]
     async with (
         PostgresSink(impatient, USER_LOGINS, KINDS) as sink,
-        connected(Server(database)) as reader,
+        connected(ConnectionSettings(database)) as reader,
     ):
         await sink.write([row()])
         relay.swallow_answers()
@@ -75,7 +75,7 @@ async def test_a_commit_whose_answer_was_lost_is_a_duplicate_when_written_again(
 
 
 async def test_a_silent_server_makes_the_other_idle_connections_suspect_too(
-    relay: Relay, impatient: Server
+    relay: Relay, impatient: ConnectionSettings
 ) -> None:
     async with Connections(impatient) as connections:
         async with connections.lease() as one, connections.lease() as other:
@@ -89,7 +89,7 @@ async def test_a_silent_server_makes_the_other_idle_connections_suspect_too(
 
 
 async def test_a_connection_in_use_while_others_are_expired_is_not_kept(database: str) -> None:
-    async with Connections(Server(database)) as connections:
+    async with Connections(ConnectionSettings(database)) as connections:
         async with connections.lease() as busy:
             with pytest.raises(asyncpg.ConnectionDoesNotExistError):
                 async with connections.lease():
@@ -99,14 +99,14 @@ async def test_a_connection_in_use_while_others_are_expired_is_not_kept(database
 
 
 async def test_one_connection_serves_writes_that_follow_each_other(relay: Relay) -> None:
-    async with PostgresSink(Server(relay.dsn), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(relay.dsn), USER_LOGINS, KINDS) as sink:
         for _ in range(5):
             await sink.write([row()])
     assert relay.accepted == 1
 
 
 async def test_there_are_never_more_connections_than_allowed(relay: Relay) -> None:
-    server = Server(relay.dsn, max_connections=2)
+    server = ConnectionSettings(relay.dsn, max_connections=2)
     async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
         await asyncio.gather(*(sink.write([row()]) for _ in range(20)))
     assert relay.accepted == 2
@@ -114,7 +114,7 @@ async def test_there_are_never_more_connections_than_allowed(relay: Relay) -> No
 
 async def test_a_connection_is_replaced_at_its_maximum_age(database: str) -> None:
     now = 0.0
-    server = Server(database, max_connection_age_seconds=60)
+    server = ConnectionSettings(database, max_connection_age_seconds=60)
     async with Connections(server, clock=lambda: now) as connections:
         async with connections.lease() as first:
             pass
@@ -128,7 +128,9 @@ async def test_a_connection_is_replaced_at_its_maximum_age(database: str) -> Non
         assert second.is_closed()
 
 
-async def test_a_failing_connect_gives_its_place_back(relay: Relay, impatient: Server) -> None:
+async def test_a_failing_connect_gives_its_place_back(
+    relay: Relay, impatient: ConnectionSettings
+) -> None:
     relay.go_silent()
     async with Connections(impatient) as connections:
         for _ in range(impatient.max_connections + 1):
@@ -143,7 +145,9 @@ async def test_a_failing_connect_gives_its_place_back(relay: Relay, impatient: S
 async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
     database: str,
 ) -> None:
-    server = Server(database, statement_timeout_seconds=10, application_name="login-consumer-7")
+    server = ConnectionSettings(
+        database, statement_timeout_seconds=10, application_name="login-consumer-7"
+    )
     async with Connections(server) as connections, connections.lease() as connection:
         assert await connection.fetchval("SHOW application_name") == "login-consumer-7"
         assert await connection.fetchval("SHOW statement_timeout") == "9s"
@@ -152,7 +156,7 @@ async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
 
 
 async def keepalive(dsn: str) -> int:
-    connection = await connect(Server(dsn))
+    connection = await connect(ConnectionSettings(dsn))
     link = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined] # no public way
     enabled = link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     await connection.close()
@@ -166,7 +170,7 @@ def test_keepalive_is_on_under_asyncio_and_uvloop(postgres_server: PostgresServe
 
 
 async def test_closing_ends_the_idle_connections(database: str) -> None:
-    connections = Connections(Server(database))
+    connections = Connections(ConnectionSettings(database))
     async with connections.lease() as one, connections.lease() as other:
         pass
     await connections.close()
@@ -175,7 +179,7 @@ async def test_closing_ends_the_idle_connections(database: str) -> None:
 
 
 async def test_a_few_quick_statements_do_not_wait_for_a_silent_server(relay: Relay) -> None:
-    server = Server(relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2)
+    server = ConnectionSettings(relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2)
 
     async def ask() -> None:
         async with briefly_connected(server) as connection:

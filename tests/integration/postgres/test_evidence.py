@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from consumer.messages import Outcome
-from consumer.postgres import PostgresSink, Server, connected
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.sink import PostgresSink
 from tests.history.checker import Kind, Verdict, check
 from tests.history.evidence import commits, landed
 from tests.history.marked import Marks, marked_bodies
@@ -19,13 +20,13 @@ from tests.unit.history.runs import RULES
 
 @pytest.fixture
 async def sink(database: str) -> AsyncIterator[PostgresSink]:
-    async with PostgresSink(Server(database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(database), USER_LOGINS, KINDS) as sink:
         yield sink
 
 
 @pytest.fixture
 async def reader(database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(database)) as connection:
+    async with connected(ConnectionSettings(database)) as connection:
         yield connection
 
 

@@ -10,7 +10,9 @@ import asyncpg
 import pytest
 
 from consumer.errors import DatabaseRefusedError
-from consumer.postgres import PostgresSink, Server, connected, copy_out
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.export import copy_out
+from consumer.postgres.sink import PostgresSink
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, row
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def connection(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 
@@ -27,7 +29,7 @@ async def test_the_csv_holds_each_row_under_a_header(
     any_database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     rows = [row(user_id='a "quoted", one\nof two lines, €'), row(locale=None), row(locale="")]
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         for one in rows:
             await sink.write([one])
     path = tmp_path / "masked_user_logins.csv"

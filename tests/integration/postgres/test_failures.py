@@ -16,7 +16,8 @@ from consumer.errors import (
     StatementTooSlowError,
 )
 from consumer.messages import ColumnValue, Written
-from consumer.postgres import PostgresSink, Server, connect, connected
+from consumer.postgres.connection import ConnectionSettings, connect, connected
+from consumer.postgres.sink import PostgresSink
 from tests.databases import Databases
 from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, again, row
 from tests.waiting import eventually
@@ -26,13 +27,13 @@ SECRET = "199.172.111.135"
 
 @pytest.fixture
 async def admin(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 
 @pytest.fixture
 async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
-    server = Server(any_database, statement_timeout_seconds=5)
+    server = ConnectionSettings(any_database, statement_timeout_seconds=5)
     async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
         yield sink
 
@@ -86,7 +87,7 @@ async def test_a_number_that_its_column_does_not_hold_is_refused_data(
     any_database: str, admin: asyncpg.Connection, version: int, sqlstate: str
 ) -> None:
     await admin.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
-    async with PostgresSink(Server(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
         with pytest.raises(DataRejectedError) as caught:
             await sink.write([row(app_version=version)])
     assert caught.value.sqlstate == sqlstate
@@ -162,7 +163,9 @@ async def test_a_missing_right_is_refused(
     any_database: str, admin: asyncpg.Connection, role: str
 ) -> None:
     await admin.execute(f"GRANT USAGE ON SCHEMA consumer TO {role}")
-    async with PostgresSink(Server(as_role(any_database, role)), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(
+        ConnectionSettings(as_role(any_database, role)), USER_LOGINS, KINDS
+    ) as sink:
         with pytest.raises(DatabaseRefusedError) as caught:
             await sink.write([row(masked_ip=SECRET)])
     assert caught.value.sqlstate == "42501"
@@ -190,7 +193,7 @@ async def test_a_server_that_takes_no_writes_is_not_connected_to(
     name = urlsplit(any_database).path[1:]
     await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(DatabaseError) as caught:
-        await connect(Server(any_database))
+        await connect(ConnectionSettings(any_database))
     assert caught.value.sqlstate == "TargetServerAttributeNotMatched"
     assert not isinstance(caught.value, DatabaseRefusedError)
 
@@ -245,7 +248,7 @@ async def test_idle_connections_that_were_terminated_are_replaced_unnoticed(
 async def test_a_slow_statement_is_ended_by_the_server(
     any_database: str, admin: asyncpg.Connection
 ) -> None:
-    server = Server(any_database, statement_timeout_seconds=0.5)
+    server = ConnectionSettings(any_database, statement_timeout_seconds=0.5)
     async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
         await sink.write([row()])
         async with table_locked(admin):
@@ -280,10 +283,10 @@ async def test_a_cancelled_write_ends_its_connection(
 async def role(any_databases: Databases, any_database: str) -> AsyncIterator[str]:
     """A role that may nothing but connect; it lives on the server, so it is dropped again."""
     name = f"role_{urlsplit(any_database).path[1:]}"
-    async with connected(Server(any_databases.server.dsn())) as connection:
+    async with connected(ConnectionSettings(any_databases.server.dsn())) as connection:
         await connection.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 1")
     yield name
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         await connection.execute(f"DROP OWNED BY {name} CASCADE")
         await connection.execute(f"DROP ROLE {name}")
 
@@ -294,7 +297,7 @@ def as_role(dsn: str, role: str, password: str = "") -> str:
 
 
 async def test_too_many_connections_is_transient(any_database: str, role: str) -> None:
-    server = Server(as_role(any_database, role))
+    server = ConnectionSettings(as_role(any_database, role))
     async with connected(server):
         with pytest.raises(DatabaseError) as caught:
             await connect(server)
@@ -303,20 +306,20 @@ async def test_too_many_connections_is_transient(any_database: str, role: str) -
 
 
 async def test_a_wrong_password_is_refused(own_database: str) -> None:
-    async with connected(Server(own_database)) as admin:
+    async with connected(ConnectionSettings(own_database)) as admin:
         await admin.execute("CREATE ROLE locked LOGIN PASSWORD 'made up'")
         path = await admin.fetchval("SHOW hba_file")
         await asyncio.to_thread(_demand_password, Path(path))
         await admin.execute("SELECT pg_reload_conf()")
 
-    locked = Server(as_role(own_database, "locked", "not-it"))
+    locked = ConnectionSettings(as_role(own_database, "locked", "not-it"))
     with pytest.raises(DatabaseRefusedError) as caught:
         await _connect_until_refused(locked)
     assert caught.value.sqlstate == "28P01"
     assert "not-it" not in reachable(caught.value)
 
 
-async def _connect_until_refused(server: Server) -> None:
+async def _connect_until_refused(server: ConnectionSettings) -> None:
     """The server reads its rules some time after it was told to."""
 
     async def connects() -> bool:
@@ -333,9 +336,9 @@ def _demand_password(rules: Path) -> None:
 
 async def test_a_missing_role_or_database_is_refused(any_database: str) -> None:
     with pytest.raises(DatabaseRefusedError, match="28000"):
-        await connect(Server(as_role(any_database, "nobody_of_that_name")))
+        await connect(ConnectionSettings(as_role(any_database, "nobody_of_that_name")))
     with pytest.raises(DatabaseRefusedError, match="3D000"):
-        await connect(Server(any_database + "_of_no_such_name"))
+        await connect(ConnectionSettings(any_database + "_of_no_such_name"))
 
 
 @pytest.mark.parametrize(
@@ -348,12 +351,14 @@ async def test_a_missing_role_or_database_is_refused(any_database: str) -> None:
 )
 async def test_a_malformed_dsn_is_refused_without_being_quoted(dsn: str) -> None:
     with pytest.raises(DatabaseRefusedError) as caught:
-        await connect(Server(dsn))
-    assert "hidden" not in str(caught.value) + repr(caught.value) + repr(Server(dsn))
+        await connect(ConnectionSettings(dsn))
+    assert "hidden" not in str(caught.value) + repr(caught.value) + repr(ConnectionSettings(dsn))
     assert caught.value.__suppress_context__
 
 
 async def test_a_port_where_nothing_listens_is_transient(unused_tcp_port: int) -> None:
     with pytest.raises(DatabaseError) as caught:
-        await connect(Server(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres"))
+        await connect(
+            ConnectionSettings(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres")
+        )
     assert not isinstance(caught.value, DatabaseRefusedError)

@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 
 from consumer.errors import DatabaseError
+from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Outcome
-from consumer.postgres import PostgresSink, Server, connected, sink as sinks
-from consumer.tables import ColumnKinds, Table
+from consumer.postgres import sink as sinks
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.sink import PostgresSink
 from tests.databases import Databases
 from tests.history.checker import Kind, Verdict, check
 from tests.history.evidence import commits, landed
@@ -127,10 +129,10 @@ async def until_written(sink: PostgresSink, batch: Sequence[Outcome]) -> None:
 
 
 async def judged(dsn: str, scenario: Scenario) -> Verdict:
-    async with connected(Server(dsn)) as reader:
+    async with connected(ConnectionSettings(dsn)) as reader:
         name = await reader.fetchval("SELECT current_database()")
         await reader.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '10ms'")
-        server = Server(dsn, max_connections=_WRITERS)
+        server = ConnectionSettings(dsn, max_connections=_WRITERS)
         async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
             sent = await scenario(sink, reader)
         return await verdict(reader, sent)

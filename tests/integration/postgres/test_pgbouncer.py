@@ -11,15 +11,12 @@ import pytest
 
 from consumer.errors import DatabaseError
 from consumer.messages import Outcome, Written
-from consumer.postgres import (
-    PostgresSink,
-    Server,
-    connected,
-    guard_keys,
-    inspect_table,
-    migrate,
-    truncate_idle_slots,
-)
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.inspect import inspect_table
+from consumer.postgres.key_registry import register_fingerprints
+from consumer.postgres.pruning import prune_ledger
+from consumer.postgres.schema import migrate
+from consumer.postgres.sink import PostgresSink
 from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, quarantined, row
 from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 
@@ -38,43 +35,43 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def pooled(database: str, folder: Path) -> AsyncIterator[Server]:
+async def pooled(database: str, folder: Path) -> AsyncIterator[ConnectionSettings]:
     """The database behind a PgBouncer with two server connections in transaction mode."""
     target = urlsplit(database)
     assert PGBOUNCER is not None
     assert target.port is not None
     async with running_pgbouncer(PGBOUNCER, folder, target.port, connections=2) as port:
         dsn = target._replace(netloc=f"{target.username}@127.0.0.1:{port}").geturl()
-        yield Server(dsn, statement_cache_size=0, max_connections=6)
+        yield ConnectionSettings(dsn, statement_cache_size=0, max_connections=6)
 
 
 async def test_more_writers_than_server_connections_write_each_message_once(
-    pooled: Server, database: str
+    pooled: ConnectionSettings, database: str
 ) -> None:
     batches: list[list[Outcome]] = [[row(), row(), quarantined()] for _ in range(60)]
     async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink:
         counts = await asyncio.gather(*(sink.write(batch) for batch in [*batches, *batches]))
     assert sum(count.rows for count in counts) == 120
     assert sum(count.duplicates for count in counts) == 180
-    async with connected(Server(database)) as reader:
+    async with connected(ConnectionSettings(database)) as reader:
         assert await reader.fetchval("SELECT count(*) FROM user_logins") == 120
         assert await reader.fetchval("SELECT count(*) FROM consumer.quarantine") == 60
 
 
-async def test_a_forgotten_setting_is_named(pooled: Server) -> None:
+async def test_a_forgotten_setting_is_named(pooled: ConnectionSettings) -> None:
     forgotten = replace(pooled, statement_cache_size=100)
     async with PostgresSink(forgotten, USER_LOGINS, KINDS) as sink:
         with pytest.raises(DatabaseError, match="set statement_cache_size to 0"):
             await sink.write([row()])
 
 
-async def test_commands_work_through_it_too(pooled: Server) -> None:
+async def test_commands_work_through_it_too(pooled: ConnectionSettings) -> None:
     async with connected(pooled) as connection:
         assert await migrate(connection, USER_LOGINS) == ()
         assert await inspect_table(connection, USER_LOGINS) == KINDS
-        await guard_keys(connection, {"k1": b"check"})
+        await register_fingerprints(connection, {"k1": b"check"})
     message = row().message
     assert message.sent_ms == SENT_MS
     async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink, connected(pooled) as connection:
         assert await sink.write([row()]) == Written(1, {}, 0)
-        assert await truncate_idle_slots(connection) in ((message.slot,), ())  # by today
+        assert await prune_ledger(connection) in ((message.slot,), ())  # by today

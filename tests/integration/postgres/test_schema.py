@@ -8,22 +8,24 @@ import asyncpg
 import pytest
 
 from consumer.errors import DatabaseRefusedError
+from consumer.events.table import Column, Kind, Table
 from consumer.messages import Written
-from consumer.postgres import PostgresSink, Server, connected, inspect, inspect_table, migrate
-from consumer.postgres.sink import parameters
-from consumer.tables import Column, Kind, Table
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.inspect import inspect, inspect_table
+from consumer.postgres.schema import migrate
+from consumer.postgres.sink import PostgresSink, parameters
 from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, quarantined, row
 
 
 @pytest.fixture
 async def empty(any_empty_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_empty_database)) as connection:
+    async with connected(ConnectionSettings(any_empty_database)) as connection:
         yield connection
 
 
 @pytest.fixture
 async def admin(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 
@@ -42,7 +44,7 @@ async def test_migrate_makes_all_that_writing_needs(
     assert lines[0] == "created schema consumer"
     assert lines[-1] == "created table user_logins"
     assert await inspect_table(empty, USER_LOGINS) == KINDS
-    async with PostgresSink(Server(any_empty_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_empty_database), USER_LOGINS, KINDS) as sink:
         assert (await sink.write([row(), quarantined()])).rows == 1
     assert await columns(empty) == [
         ("user_id", "character varying(128)"),
@@ -72,7 +74,7 @@ async def test_a_role_called_as_our_schema_makes_the_table_where_analysts_look(
 
 async def test_eight_migrating_at_once_do_it_once(any_empty_database: str) -> None:
     async def one() -> tuple[str, ...]:
-        async with connected(Server(any_empty_database)) as connection:
+        async with connected(ConnectionSettings(any_empty_database)) as connection:
             return await migrate(connection, USER_LOGINS)
 
     lines = await asyncio.gather(*(one() for _ in range(8)))
@@ -178,10 +180,12 @@ async def test_inspection_refuses_a_database_that_takes_null_for_a_text(
 ) -> None:
     name = await admin.fetchval("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET array_nulls = off")
-    async with connected(Server(any_database, statement_cache_size=0)) as as_through_pgbouncer:
+    async with connected(
+        ConnectionSettings(any_database, statement_cache_size=0)
+    ) as as_through_pgbouncer:
         with pytest.raises(DatabaseRefusedError, match="array_nulls is off"):
             await inspect_table(as_through_pgbouncer, USER_LOGINS)
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         assert await inspect_table(connection, USER_LOGINS) == KINDS
 
 
@@ -200,7 +204,7 @@ async def test_inspection_lets_pass_what_can_be_written(
     await admin.execute(change)
     kinds = await inspect_table(admin, USER_LOGINS)
     assert kinds == KINDS
-    async with PostgresSink(Server(any_database), USER_LOGINS, kinds) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, kinds) as sink:
         assert await sink.write([row()]) == Written(1, {}, 0)
 
 
@@ -250,7 +254,7 @@ async def test_each_missing_right_is_named_until_all_are_granted(admin: asyncpg.
     assert "this role may not write column user_logins.user_id: GRANT INSERT" in refusal
     assert "user_logins.device_type" in await refused_then("GRANT INSERT ON user_logins")
     assert await inspect_table(admin, USER_LOGINS) == KINDS
-    sink = PostgresSink(Server("unused"), USER_LOGINS, KINDS)
+    sink = PostgresSink(ConnectionSettings("unused"), USER_LOGINS, KINDS)
     await admin.fetch(sink._statement, *parameters([], "user_logins", len(KINDS)))
 
 
@@ -259,7 +263,7 @@ async def test_a_role_that_may_not_use_the_schema_is_told_so(
     any_database: str, admin: asyncpg.Connection
 ) -> None:
     role = await admin.fetchval("SELECT current_user")
-    async with connected(Server(any_database)) as other:
+    async with connected(ConnectionSettings(any_database)) as other:
         await other.execute(f"REVOKE USAGE ON SCHEMA consumer FROM {role}")
     with pytest.raises(DatabaseRefusedError, match="GRANT USAGE ON SCHEMA consumer"):
         await inspect_table(admin, USER_LOGINS)

@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 
 from consumer.errors import DataRejectedError
+from consumer.events.table import Column, Kind, Table
 from consumer.messages import Outcome, Reason, Row, Written
-from consumer.postgres import PostgresSink, Server, connected
-from consumer.tables import Column, Kind, Table
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.sink import PostgresSink
 from tests.integration.postgres.outcomes import (
     INTEGER_KINDS,
     KINDS,
@@ -24,13 +25,13 @@ from tests.integration.postgres.outcomes import (
 
 @pytest.fixture
 async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         yield sink
 
 
 @pytest.fixture
 async def reader(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 
@@ -73,7 +74,7 @@ async def test_null_stays_null_where_the_database_would_make_a_text_of_it(
 ) -> None:
     name = await reader.fetchval("SELECT current_database()")
     await reader.execute(f"ALTER DATABASE {name} SET array_nulls = off")
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([row(locale=None)])
     assert await reader.fetchval("SELECT locale IS NULL FROM user_logins")
 
@@ -171,7 +172,7 @@ async def test_an_integer_app_version_column_takes_numbers(
     any_database: str, reader: asyncpg.Connection
 ) -> None:
     await reader.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
-    async with PostgresSink(Server(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
         await sink.write([row(app_version=2_003_000), row(app_version=None)])
     versions = await reader.fetch("SELECT app_version FROM user_logins ORDER BY 1")
     assert [version[0] for version in versions] == [2_003_000, None]
@@ -185,7 +186,7 @@ async def test_any_name_of_table_and_column_will_do(
     columns = (Column("slot", (Kind.TEXT,)), Column("message_id {}", (Kind.INTEGER,)))
     table = Table('Ana lytics.log"ins', columns)
     kinds = {"slot": Kind.TEXT, "message_id {}": Kind.INTEGER}
-    async with PostgresSink(Server(any_database), table, kinds) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), table, kinds) as sink:
         await sink.write([Row(row().message, ("a", 2**40))])
     records = await reader.fetch('TABLE "Ana lytics"."log""ins"')
     assert [tuple(record) for record in records] == [("a", 2**40)]
@@ -195,7 +196,9 @@ async def test_an_optional_column_that_is_not_there_is_left_out(
     any_database: str, reader: asyncpg.Connection
 ) -> None:
     columns = (Column("masked_subnet", (Kind.TEXT,), 64, optional=True), *USER_LOGINS.columns)
-    async with PostgresSink(Server(any_database), Table("user_logins", columns), KINDS) as sink:
+    async with PostgresSink(
+        ConnectionSettings(any_database), Table("user_logins", columns), KINDS
+    ) as sink:
         await sink.write([row()])
     assert await count(reader, "user_logins") == 1
 

@@ -4,8 +4,10 @@ import asyncpg
 import pytest
 
 from consumer.errors import DatabaseRefusedError
-from consumer.events import UserLogin, masked_columns
-from consumer.postgres import Server, connected, tokens_left
+from consumer.events.model import masked_columns
+from consumer.events.user_login import UserLogin
+from consumer.officer.keys.tokens_left import tokens_left
+from consumer.postgres.connection import ConnectionSettings, connected
 
 _COLUMNS = masked_columns(UserLogin)
 
@@ -27,7 +29,7 @@ async def _quarantine(connection: asyncpg.Connection, kid: str) -> None:
 
 
 async def test_rows_count_by_column_and_bodies_of_all_events(any_database: str) -> None:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         await _insert(connection, "k1.abc", "k1.abc")
         await _insert(connection, "k1.abc", None)
         await _insert(connection, "k2.k1.", "k2.abc")
@@ -40,7 +42,7 @@ async def test_rows_count_by_column_and_bodies_of_all_events(any_database: str) 
 
 
 async def test_a_key_whose_name_begins_like_anothers_is_not_mistaken_for_it(database: str) -> None:
-    async with connected(Server(database)) as connection:
+    async with connected(ConnectionSettings(database)) as connection:
         await _insert(connection, "k11.abc", "k11.abc")
         await _quarantine(connection, "k11")
         left = await tokens_left(connection, "user_logins", _COLUMNS, "k1")
@@ -51,7 +53,7 @@ async def test_a_key_whose_name_begins_like_anothers_is_not_mistaken_for_it(data
 
 
 async def test_an_optional_column_counts_where_the_table_has_it(database: str) -> None:
-    async with connected(Server(database)) as connection:
+    async with connected(ConnectionSettings(database)) as connection:
         await connection.execute("ALTER TABLE user_logins ADD COLUMN ip_subnet_masked text")
         await connection.execute(
             "INSERT INTO user_logins (ip_subnet_masked) VALUES ('k1.10.0.0.1')"
@@ -61,6 +63,6 @@ async def test_an_optional_column_counts_where_the_table_has_it(database: str) -
 
 
 async def test_a_missing_table_proves_nothing(empty_database: str) -> None:
-    async with connected(Server(empty_database)) as connection:
+    async with connected(ConnectionSettings(empty_database)) as connection:
         with pytest.raises(DatabaseRefusedError, match="user_logins is missing"):
             await tokens_left(connection, "user_logins", _COLUMNS, "k1")

@@ -8,7 +8,9 @@ import asyncpg
 import pytest
 
 from consumer.messages import LEDGER_SLOTS, Row
-from consumer.postgres import PostgresSink, Server, connected, truncate_idle_slots
+from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.pruning import prune_ledger
+from consumer.postgres.sink import PostgresSink
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message, row
 
 FIRST_DAY = date(2024, 2, 10)
@@ -16,7 +18,7 @@ FIRST_DAY = date(2024, 2, 10)
 
 @pytest.fixture
 async def connection(any_database: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(Server(any_database)) as connection:
+    async with connected(ConnectionSettings(any_database)) as connection:
         yield connection
 
 
@@ -38,7 +40,7 @@ async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_agai
     any_database: str, connection: asyncpg.Connection
 ) -> None:
     sent: dict[date, Row] = {}
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         for offset in range(40):
             today = FIRST_DAY + timedelta(offset)
             sent[today] = sent_on(today)
@@ -56,7 +58,7 @@ async def test_a_full_ring_keeps_the_18_days_that_messages_may_still_have_been_s
 ) -> None:
     days = [FIRST_DAY + timedelta(offset) for offset in range(LEDGER_SLOTS)]
     today = days[16]
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([sent_on(day) for day in days])
     await truncate_on(connection, today)
     live = {sent_on(today + timedelta(offset)).message.slot for offset in range(-16, 2)}
@@ -67,11 +69,11 @@ async def test_a_full_ring_keeps_the_18_days_that_messages_may_still_have_been_s
 async def test_only_one_replica_truncates(
     any_database: str, connection: asyncpg.Connection
 ) -> None:
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([sent_on(FIRST_DAY)])
 
     async def truncate() -> tuple[int, ...]:
-        async with connected(Server(any_database)) as other:
+        async with connected(ConnectionSettings(any_database)) as other:
             return await truncate_on(other, FIRST_DAY + timedelta(20))
 
     emptied = await asyncio.gather(*(truncate() for _ in range(4)))
@@ -82,10 +84,10 @@ async def test_only_one_replica_truncates(
 async def test_a_slot_in_use_is_left_for_later(
     any_database: str, connection: asyncpg.Connection
 ) -> None:
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([sent_on(FIRST_DAY)])
     later = FIRST_DAY + timedelta(20)
-    async with connected(Server(any_database)) as other:
+    async with connected(ConnectionSettings(any_database)) as other:
         async with connection.transaction():
             await connection.execute("LOCK TABLE consumer.ledger IN ACCESS SHARE MODE")
             with pytest.raises(asyncpg.LockNotAvailableError):
@@ -98,9 +100,9 @@ async def test_the_day_is_that_of_the_server_in_utc(
 ) -> None:
     day: date = await connection.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
     live, idle = (sent_on(day + timedelta(offset)) for offset in (1, 2))
-    async with PostgresSink(Server(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
         await sink.write([live, idle])
     for zone in ("Pacific/Kiritimati", "Pacific/Niue"):
         await connection.execute(f"SET TimeZone = '{zone}'")
-        assert await truncate_idle_slots(connection) in ((idle.message.slot,), ())
+        assert await prune_ledger(connection) in ((idle.message.slot,), ())
     assert await slots(connection) == {live.message.slot}

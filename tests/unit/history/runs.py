@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass, field
 
-from consumer.events import UserLogin, table_of
-from consumer.masking import KeyRing
+from consumer.events.model import table_of
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import KeyRing
 from consumer.messages import ColumnValue, Row
 from tests.history.checker import Rules, Verdict, check
 from tests.history.rules import rules_of

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.events import UserLogin
-from consumer.masking import KeyRing, KeyState
-from consumer.masking.keyring import Key
+from consumer.events.user_login import UserLogin
+from consumer.masking.key_ring import Key, KeyRing, KeyState
 from consumer.messages import ColumnValue
 from tests.history.checker import Kind, Violation
 from tests.history.leaks import leaks_in

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from consumer.errors import TokenError
-from consumer.masking import ADDRESS, IDENTIFIER, Encoding
+from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding
 from consumer.messages import Reason, ValueRefusedError
 from tests.unit.masking.exposure import carried_by
 

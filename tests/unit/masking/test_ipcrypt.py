@@ -4,8 +4,8 @@ import os
 import pytest
 from hypothesis import given, strategies as st
 
-from consumer.masking import ADDRESS
-from consumer.masking.ipcrypt import PrefixCipher
+from consumer.masking.ciphers import PrefixCipher
+from consumer.masking.encodings import ADDRESS
 
 _FIRST = "0123456789abcdeffedcba98765432101032547698badcfeefcdab8967452301"
 _SECOND = "2b7e151628aed2a6abf7158809cf4f3ca9f5ba40db214c3798f2e1c23456789a"

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from consumer.errors import KeyRingError
-from consumer.masking import KeyRing, KeyState
-from consumer.masking.keyring import Key, label
+from consumer.masking.key_ring import Key, KeyRing, KeyState, label
 from tests.unit.masking.exposure import carried_by
 
 
@@ -193,10 +192,10 @@ def test_derived_keys_differ_by_kid_use_and_mode() -> None:
 
 def test_a_check_is_equal_for_equal_keys_only_and_is_no_key_in_use() -> None:
     ring = KeyRing.generate("k1", os.urandom)
-    assert ring.checks() == KeyRing.parse(ring.to_json()).checks()
-    assert ring.checks() != KeyRing.generate("k1", os.urandom).checks()
-    assert len(ring.checks()["k1"]) == 32
-    assert ring.keys["k1"].secret != ring.checks()["k1"]
+    assert ring.fingerprints() == KeyRing.parse(ring.to_json()).fingerprints()
+    assert ring.fingerprints() != KeyRing.generate("k1", os.urandom).fingerprints()
+    assert len(ring.fingerprints()["k1"]) == 32
+    assert ring.keys["k1"].secret != ring.fingerprints()["k1"]
 
 
 @given(st.lists(st.text(max_size=5), max_size=4), st.lists(st.text(max_size=5), max_size=4))

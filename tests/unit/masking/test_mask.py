@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from consumer.errors import TokenError
-from consumer.masking import (
-    ADDRESS,
-    IDENTIFIER,
-    MASKED_LENGTH,
-    Encoding,
-    KeyRing,
-    KeyState,
-    Mode,
-    mask_for,
-)
-from consumer.masking.keyring import Key
+from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.masking.mask import MASKED_LENGTH, Mode, mask_for
 from consumer.messages import ValueRefusedError
 
 _OLD = os.urandom(32)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from consumer.errors import TokenError
-from consumer.masking import BodySeal, KeyRing, KeyState
-from consumer.masking.keyring import Key
+from consumer.masking.key_ring import Key, KeyRing, KeyState
+from consumer.masking.sealing import BodySeal
 
 _ID, _OTHER_ID = "c0173198-76a8-4e67-bfc2-74eaa3bbff57", "66e0635b-ce36-4ec7-aa9e-8a8fca9b83d4"
 _SEAL = BodySeal(KeyRing.generate("k1", os.urandom))

@@ -1,0 +1,1 @@
+"""Events: models, their tables, and what becomes of a message."""

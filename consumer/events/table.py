@@ -1,0 +1,54 @@
+"""The shape of an event's table, as the model declares it and as the database has it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The column types that we write."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DATE = "date"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a model declares it.
+
+    `kinds` are the types it may have in a table that is there already; the first is what we
+    create. `length` is the longest text in characters, None for the other kinds. An `optional`
+    column is written only where the table has it.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...]
+    length: int | None = None
+    required: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An event's table; rows carry their values in the order of `columns`."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesView:
+    """A view of schema `consumer`: what `column` of `table` holds more than once.
+
+    `day` is the table's column of days, `person` that of persons, None if it has none.
+    """
+
+    view: str
+    table: str
+    column: str
+    day: str
+    person: str | None = None
+
+
+ColumnKinds = Mapping[str, Kind]

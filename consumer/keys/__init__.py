@@ -1,0 +1,1 @@
+"""Where the key ring comes from."""

@@ -1,0 +1,1 @@
+"""The key holder's tools, by subject: store and command beside each other."""

@@ -1,0 +1,104 @@
+"""Whose a message is, and how a person is remembered as erased without being named."""
+
+import hmac
+import json
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from consumer.errors import SettingsError
+from consumer.events.model import EventModel, Masked, json_name, storage_of
+from consumer.masking.key_ring import KeyRing
+
+# Behind a property's name, up to the next separator: what is no text in quotes.
+_BARE_VALUE = r'"{name}\\*"\s*:\s*([^\s",{{}}\[\]]+)'
+# Up to a quote that is not escaped; one after the other they are the whole body.
+_PIECE = re.compile(r'((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
+_MOST_NESTED = 3
+
+
+class SubjectHash:
+    """HMAC-SHA256 of a person under each key of the ring; the keys are of no other use.
+
+    `column` is the person's, `table.column`.
+    """
+
+    __slots__ = ("_keys", "primary")
+
+    def __init__(self, key_ring: KeyRing, column: str) -> None:
+        self.primary = key_ring.primary
+        self._keys: Mapping[str, bytes] = MappingProxyType(
+            {kid: key_ring.derive(kid, column, "erasure", 32) for kid in key_ring.kids}
+        )
+
+    @property
+    def kids(self) -> frozenset[str]:
+        """The names of the ring's keys."""
+        return frozenset(self._keys)
+
+    def __call__(self, person: str, kid: str) -> bytes:
+        """32 bytes that only the holder of the key can tie to a person."""
+        return hmac.digest(self._keys[kid], person.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def subject_column(model: type[EventModel]) -> str:
+    """The column that says whose an event is.
+
+    Raises:
+        SettingsError: the model names none, or it is masked.
+    """
+    name = model.person
+    if name is None:
+        raise SettingsError(f"{model.__name__} declares no person: nobody can be erased from it")
+    if isinstance(storage_of(model, _field(model, name)), Masked):
+        raise SettingsError(f"{model.__name__}.{name} is masked: a person cannot be found by it")
+    return name
+
+
+class SubjectSearch:
+    """Finds in a body all texts that may name its person; some come more than once.
+
+    Every text in quotes, wherever it stands, for the body may be no valid JSON, or hold the event
+    as a text of its own; and what stands behind the person's property without quotes. Takes time
+    in proportion to the body, whatever it holds.
+
+    Raises:
+        SettingsError: when made, if the model names no person, or masks it.
+    """
+
+    def __init__(self, model: type[EventModel]) -> None:
+        name = json_name(model, _field(model, subject_column(model)))
+        self._bare_value = re.compile(_BARE_VALUE.format(name=re.escape(name)))
+
+    def __call__(self, body: str) -> Iterator[str]:
+        """The texts."""
+        # An event inside of a text has its quotes escaped, so quotes part both with and without.
+        inner = (piece.rstrip("\\") for piece in body.split('"'))
+        for piece in {*inner, *_PIECE.findall(body)}:
+            yield from _unescaped(piece)
+        yield from self._bare_value.findall(body)
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    """The text as it stands, and as it is meant where it was escaped, once or more often."""
+    yield text
+    for _ in range(_MOST_NESTED):
+        if "\\" not in text:
+            return
+        try:
+            text = json.loads(f'"{text}"', strict=False)
+        except ValueError:
+            return
+        yield text
+
+
+def _field(model: type[EventModel], column: str) -> str:
+    """The field that a column is stored from."""
+    for name in model.model_fields:
+        storage = storage_of(model, name)
+        if isinstance(storage, Masked):
+            if column in (into.column for into in storage.into):
+                return name
+        elif column == (storage.column or name):
+            return name
+    raise SettingsError(f"{model.__name__}: person names no column")

@@ -1,0 +1,1 @@
+"""Quarantined messages: list, show, replay."""

@@ -1,0 +1,215 @@
+"""The quarantine: what is in it, and the way out of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import asyncpg
+
+from consumer.errors import DataRejectedError
+from consumer.events.table import ColumnKinds, Table
+from consumer.messages import Message, Reason, Row
+from consumer.postgres.errors import DRIVER_FAILURES, is_data, translate, translated
+from consumer.postgres.sink import column_lists, column_literals
+from consumer.postgres.statements import load
+
+_GROUPS = """
+    SELECT event, reason, field_name, count(*) AS messages,
+        min((sent_at AT TIME ZONE 'UTC')::date) AS first_day,
+        max((sent_at AT TIME ZONE 'UTC')::date) AS last_day
+    FROM consumer.quarantine
+    GROUP BY event, reason, field_name
+    ORDER BY messages DESC, event, reason, field_name
+"""
+_ENTRY = """
+    SELECT id, event, message_id::text AS message_id,
+        round(extract(epoch FROM sent_at) * 1000)::bigint AS sent_ms, reason, field_name, kid
+"""
+_SELECTED = """
+    FROM consumer.quarantine
+    WHERE ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2)
+        AND ($3::date IS NULL OR (sent_at AT TIME ZONE 'UTC')::date = $3)
+"""
+_LISTED = f"{_ENTRY} {_SELECTED} ORDER BY id"
+_OPENED = f"{_ENTRY}, sealed_body {_SELECTED} AND event = $4 AND id > $5 ORDER BY id LIMIT $6"
+# Another replay that has a row already, or will have, is not waited for: it does the work.
+_CLAIMED = f"{_OPENED} FOR UPDATE SKIP LOCKED"
+_KEEP = """
+    UPDATE consumer.quarantine AS quarantined
+    SET reason = kept.reason, field_name = kept.field_name
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS kept (id, reason, field_name)
+    WHERE quarantined.id = kept.id
+"""
+_DELETE = "DELETE FROM consumer.quarantine WHERE id = ANY ($1::bigint[])"
+_FIRST_COLUMN_PARAMETER = 2
+_ROWS_AT_A_TIME = 1000
+# A body may have 1 MiB.
+_BODIES_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How many messages of an event are in quarantine for one reason, and when they were sent."""
+
+    event: str
+    reason: str
+    field_name: str | None
+    messages: int
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A quarantined message without its body; `sent_ms` is its SentTimestamp."""
+
+    id: int
+    event: str
+    message_id: str
+    sent_ms: int
+    reason: str
+    field_name: str | None
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEntry(Entry):
+    """A quarantined message with its body, which is sealed under the key `kid`."""
+
+    sealed_body: bytes = field(repr=False)
+
+    def message(self, body: str) -> Message:
+        """The message as it was received, but for its receipt handle; with another body maybe."""
+        return Message(self.message_id, "", body, self.sent_ms, len(body.encode(errors="replace")))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which messages: those that meet everything that is given."""
+
+    ids: Sequence[int] | None = None
+    reason: Reason | None = None
+    day: date | None = None
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """The first three parameters of the queries."""
+        return self.ids, self.reason, self.day
+
+
+async def groups(connection: asyncpg.Connection) -> list[Group]:
+    """What is in quarantine, by reason; raises DatabaseError."""
+    with translated():
+        return [Group(**record) for record in await connection.fetch(_GROUPS)]
+
+
+async def entries(connection: asyncpg.Connection, selection: Selection) -> AsyncIterator[Entry]:
+    """The messages one by one, without their bodies; raises DatabaseError."""
+    with translated(DRIVER_FAILURES):
+        async with connection.transaction(readonly=True):
+            cursor = connection.cursor(_LISTED, *selection.parameters, prefetch=_ROWS_AT_A_TIME)
+            async for record in cursor:
+                yield Entry(**record)
+
+
+async def sealed_entries(
+    connection: asyncpg.Connection,
+    event: str,
+    selection: Selection,
+    *,
+    after: int = 0,
+    claim: bool = False,
+) -> list[SealedEntry]:
+    """The next few messages of an event behind the id `after`, with their bodies.
+
+    `claim`: lock them until the transaction ends, and leave out what another has locked.
+
+    Raises:
+        DatabaseError: as of any statement.
+    """
+    query = _CLAIMED if claim else _OPENED
+    with translated():
+        records = await connection.fetch(
+            query, *selection.parameters, event, after, _BODIES_AT_A_TIME
+        )
+    return [SealedEntry(**record) for record in records]
+
+
+async def every_sealed_entry(
+    connection: asyncpg.Connection, event: str
+) -> AsyncIterator[SealedEntry]:
+    """All messages of an event, with their bodies; raises DatabaseError."""
+    after = 0
+    while batch := await sealed_entries(connection, event, Selection(), after=after):
+        for entry in batch:
+            yield entry
+        after = batch[-1].id
+
+
+async def keep(
+    connection: asyncpg.Connection, kept: Sequence[tuple[int, Reason, str | None]]
+) -> None:
+    """Note for messages that stay, by id, why: reason and field; raises DatabaseError."""
+    if kept:
+        with translated():
+            await connection.execute(_KEEP, *map(list, zip(*kept, strict=True)))
+
+
+async def remove(connection: asyncpg.Connection, ids: Sequence[int]) -> int:
+    """Delete messages and return how many were there still; raises DatabaseError."""
+    with translated():
+        status = await connection.execute(_DELETE, ids)
+    return int(status.rsplit(" ", 1)[-1])
+
+
+class Landing:
+    """Moves messages from the quarantine into the table, as rows of the columns in `kinds`."""
+
+    def __init__(self, table: Table, kinds: ColumnKinds) -> None:
+        lists = column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
+        self._statement = load("replay.sql").format(**lists)
+
+    async def land(
+        self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
+    ) -> dict[int, DataRejectedError]:
+        """Land rows by the ids that they have in quarantine; return those that PostgreSQL refused.
+
+        To be called in a transaction, in which the ids are locked.
+
+        Raises:
+            DatabaseError: as of any statement, but for refused data.
+        """
+        if not rows:
+            return {}
+        refusal = await self._insert(connection, rows)
+        if refusal is None:
+            return {}
+        if len(rows) == 1:
+            return {rows[0][0]: refusal}
+        middle = len(rows) // 2
+        return {
+            **await self.land(connection, rows[:middle]),
+            **await self.land(connection, rows[middle:]),
+        }
+
+    async def _insert(
+        self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
+    ) -> DataRejectedError | None:
+        """Raises outside of its `except`: the driver's text quotes the row."""
+        ids = [row_id for row_id, _ in rows]
+        values = [row.values for _, row in rows]
+        try:
+            literals = column_literals(values, len(values[0]))
+            async with connection.transaction():
+                # array_literal needs it; a connection through PgBouncer has what the role has.
+                await connection.execute("SET LOCAL array_nulls = on")
+                await connection.execute(self._statement, ids, *literals)
+        except DataRejectedError as refusal:
+            return refusal
+        except DRIVER_FAILURES as failure:
+            error, is_refused = translate(failure), is_data(failure)
+        else:
+            return None
+        if is_refused and isinstance(error, DataRejectedError):
+            return error
+        raise error

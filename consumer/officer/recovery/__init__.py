@@ -1,0 +1,1 @@
+"""From tokens to values, and from values to tokens."""

@@ -1,0 +1,1 @@
+"""Rewriting tokens under the primary key."""

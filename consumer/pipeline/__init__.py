@@ -1,0 +1,1 @@
+"""The way from the queue to the commit to the delete."""

@@ -1,0 +1,358 @@
+"""The way from the queue to the commit to the delete; read it from top to bottom.
+
+    receive -> hold -> batch -> validate and mask -> one statement, one COMMIT -> delete -> let go
+                 `-- heartbeat: keeps it invisible until it is deleted or given back
+
+Receiving, writing with what comes right before it, deleting and the heartbeat are tasks of their
+own: a slow database stops the receiving, and never the deleting or the heartbeat.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    QueueError,
+    StatementTooSlowError,
+)
+from consumer.messages import Message, Outcome, Reason, Row, Written
+from consumer.pipeline.batching import Batcher, runs_of
+from consumer.pipeline.in_flight import InFlight
+from consumer.pipeline.ports import MESSAGES_A_CALL, Sink, Source, Transform
+from consumer.pipeline.retrying import Backoff, RetryState, run_batch_call
+from consumer.pipeline.visibility import Visibility
+from consumer.telemetry import events as telemetry
+
+# A receive of fewer messages shows that there are more pollers than the queue can feed.
+_SPARSE_RECEIVE = 5
+# Decoded in one go: bounds how long the event loop stands still, and is enough for the code to stay
+# in the processor's caches.
+_MESSAGES_IN_ONE_GO = 150
+_BYTES_IN_ONE_GO = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a pipeline; `visibility_seconds` is the queue's own VisibilityTimeout."""
+
+    visibility_seconds: int
+    max_pollers: int
+    max_deleters: int
+    writers: int
+    max_in_flight_messages: int
+    max_in_flight_bytes: int
+    max_batch_rows: int
+    max_batch_bytes: int
+    linger_seconds: float
+    min_pause_seconds: float
+    max_pause_seconds: float
+    drain_seconds: float
+
+
+class Pipeline:
+    """Carries messages from a source to a sink until told to stop.
+
+    `clock` must be the event loop's, in seconds; `uniform(a, b)` draws the jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        sink: Sink,
+        transform: Transform,
+        limits: Limits,
+        emit: telemetry.Listener,
+        clock: Callable[[], float],
+        uniform: Callable[[float, float], float],
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._transform = transform
+        self._limits = limits
+        self._emit = emit
+        self._clock = clock
+        self._uniform = uniform
+        self._in_flight = InFlight(
+            limits.max_in_flight_messages,
+            limits.max_in_flight_bytes,
+            limits.visibility_seconds,
+            MESSAGES_A_CALL,
+        )
+        self._batcher = Batcher(
+            limits.max_batch_rows, limits.max_batch_bytes, limits.linger_seconds
+        )
+        self._deletable: deque[Message] = deque()
+        self._pollers = 0
+        self._deleters = 0
+        self._open_polls: dict[object, float] = {}
+        self._receives = self._tries("ReceiveMessage")
+        self._deletes = self._tries("DeleteMessageBatch")
+        self._visibility = self._new_visibility()
+        self._arrived = asyncio.Event()  # set by pollers, awaited by writers
+        self._committed = asyncio.Event()  # set by writers, awaited by deleters
+        # Set by deleters and by polls that end, awaited by the drain and by polls to come.
+        self._released = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are held."""
+        return len(self._in_flight)
+
+    def transform_with(self, transform: Transform) -> None:
+        """Take another transform from the next messages on; what is masked already stays so."""
+        self._transform = transform
+
+    def longest_poll_seconds(self) -> float:
+        """Tell for how long the oldest open receive has been open; 0 if none is."""
+        now = self._clock()
+        return now - min(self._open_polls.values(), default=now)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Carry messages until `stop` is set, then leave none behind.
+
+        The order of the end keeps the queue clean. Polls end first and by themselves: what an
+        abandoned poll was given would stay hidden for a visibility timeout. Then all that is held
+        is committed and deleted. Only what could not be in the drain's time is shown to others.
+        The heartbeat ends last, for until then something is held.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            heartbeat = tasks.create_task(self._visibility.heartbeat())
+            landing = tasks.create_task(self._write_and_delete())
+            async with asyncio.TaskGroup() as polls:
+                self._add_poller(polls, stop)
+                await stop.wait()
+                self._emit(telemetry.Stopping(self.in_flight))
+                self._released.set()
+            await self._drained()
+            landing.cancel()
+            await asyncio.wait([landing])
+            released = await self._visibility.release_all()
+            heartbeat.cancel()
+        self._emit(telemetry.Stopped(released))
+
+    async def _drained(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_seconds):
+                while self._in_flight:
+                    self._released.clear()
+                    await self._released.wait()
+
+    def _add_poller(self, polls: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        self._pollers += 1
+        self._emit(telemetry.PollersChanged(self._pollers))
+        polls.create_task(self._poll(polls, stop))
+
+    async def _poll(self, polls: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Receive until stopped, or until the other pollers are enough.
+
+        A full receive adds a poller; a sparse or failed one retires this one, unless it is the
+        last: one long poll is enough to see new messages, and that the queue is back.
+        """
+        while await self._room_for_a_poll(stop):
+            messages = await self._receive(stop)
+            full = len(messages) == MESSAGES_A_CALL
+            if full and self._pollers < self._limits.max_pollers:
+                self._add_poller(polls, stop)
+            elif len(messages) < _SPARSE_RECEIVE and self._pollers > 1:
+                break
+        self._pollers -= 1
+        self._emit(telemetry.PollersChanged(self._pollers))
+
+    async def _room_for_a_poll(self, stop: asyncio.Event) -> bool:
+        while not stop.is_set():
+            if self._in_flight.open_poll():
+                return True
+            self._released.clear()
+            await self._released.wait()
+        return False
+
+    async def _receive(self, stop: asyncio.Event) -> Sequence[Message]:
+        started = self._clock()
+        try:
+            messages = await self._long_poll(started)
+        except QueueError as error:
+            pause_seconds = self._receives.failed(error)
+            if self._pollers == 1:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_seconds):
+                        await stop.wait()
+            return ()
+        self._receives.worked()
+        self._hold(messages, started)
+        return messages
+
+    async def _long_poll(self, started: float) -> Sequence[Message]:
+        poll = object()
+        self._open_polls[poll] = started
+        messages: Sequence[Message] = ()
+        try:
+            messages = await self._source.receive()
+        finally:
+            del self._open_polls[poll]
+            self._in_flight.close_poll(messages)
+            self._released.set()
+        return messages
+
+    def _hold(self, messages: Sequence[Message], started: float) -> None:
+        """Take messages in flight, and queue for the writers those that are new here."""
+        now = self._clock()
+        fresh = self._in_flight.admit(messages, now)
+        self._emit(telemetry.Received(len(messages), len(messages) - len(fresh), now - started))
+        self._batcher.add(fresh, now)
+        self._arrived.set()
+
+    async def _write_and_delete(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._limits.writers):
+                tasks.create_task(self._write())
+            self._add_deleter(tasks)
+
+    async def _write(self) -> None:
+        """Write one batch after the other; what arrives meanwhile is the next one."""
+        backoff = self._backoff()
+        while True:
+            messages = await self._next_batch()
+            batch = await self._validated_and_masked(messages)
+            await self._commit(batch, backoff)
+
+    async def _next_batch(self) -> Sequence[Message]:
+        while (wait_seconds := self._batcher.wait_seconds(self._clock())) != 0:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._arrived.wait()
+        return self._batcher.take()
+
+    async def _validated_and_masked(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for run in runs_of(messages, _MESSAGES_IN_ONE_GO, _BYTES_IN_ONE_GO):
+            outcomes += self._transform.each(run)
+            if len(outcomes) < len(messages):
+                await asyncio.sleep(0)
+        return outcomes
+
+    async def _commit(self, batch: Sequence[Outcome], backoff: Backoff) -> None:
+        """Write a batch until it is committed, then hand it to the deleters.
+
+        Where PostgreSQL refuses a row's data, the batch is halved until that row stands alone and
+        is quarantined; its neighbours are committed in the same pass. One that takes too long is
+        halved as well, for it would take as long again.
+        """
+        while True:
+            started = self._clock()
+            try:
+                written = await self._sink.write(batch)
+            except DatabaseError as error:
+                parts = self._split(batch, error)
+                if not parts or isinstance(error, StatementTooSlowError):
+                    await self._pause_writing(len(batch), error, backoff)
+                if parts:
+                    for part in parts:
+                        await self._commit(part, backoff)
+                    return
+            else:
+                backoff.succeeded()
+                self._hand_to_deleters(batch, written, self._clock() - started)
+                return
+
+    def _split(self, batch: Sequence[Outcome], error: DatabaseError) -> Sequence[Sequence[Outcome]]:
+        """Return what to write instead of a batch; nothing if that same batch is to be written."""
+        if not isinstance(error, DataRejectedError | StatementTooSlowError):
+            return ()
+        if len(batch) > 1:
+            self._emit(telemetry.Bisected(len(batch), error.sqlstate))
+            middle = len(batch) // 2
+            return (batch[:middle], batch[middle:])
+        (outcome,) = batch
+        if not isinstance(error, DataRejectedError) or not isinstance(outcome, Row):
+            return ()
+        reason = Reason.REJECTED_BY_DATABASE
+        return ([self._transform.quarantine(outcome.message, reason, error.column)],)
+
+    async def _pause_writing(self, count: int, error: DatabaseError, backoff: Backoff) -> None:
+        refused = isinstance(error, DatabaseRefusedError | DataRejectedError)
+        pause_seconds = backoff.pause_seconds(refused=refused)
+        self._emit(telemetry.WriteFailed(count, error.sqlstate, refused, pause_seconds))
+        await asyncio.sleep(pause_seconds)
+
+    def _hand_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
+        messages = [outcome.message for outcome in batch]
+        self._deletable.extend(messages)
+        self._committed.set()
+        sent_ms = tuple(message.sent_ms for message in messages)
+        self._emit(
+            telemetry.Committed(
+                written.rows, written.quarantined, written.duplicates, seconds, sent_ms
+            )
+        )
+
+    def _add_deleter(self, deletes: asyncio.TaskGroup) -> None:
+        self._deleters += 1
+        deletes.create_task(self._delete(deletes))
+
+    async def _delete(self, deletes: asyncio.TaskGroup) -> None:
+        """Delete what is committed, until the other deleters are enough.
+
+        While one call is open the next batch fills up: at low load a delete is immediate, under
+        load every call carries ten. A full batch left over adds a deleter; a failed call, or less
+        than a full batch left, retires this one, unless it is the last.
+        """
+        while True:
+            batch = await self._next_deletes()
+            more = len(self._deletable) >= MESSAGES_A_CALL and not self._deletes.failing
+            if more and self._deleters < self._limits.max_deleters:
+                self._add_deleter(deletes)
+            worked = await self._delete_batch(batch)
+            enough = not worked or len(self._deletable) < MESSAGES_A_CALL
+            if enough and self._deleters > 1:
+                break
+        self._deleters -= 1
+
+    async def _next_deletes(self) -> Sequence[Message]:
+        while not self._deletable:
+            self._committed.clear()
+            await self._committed.wait()
+        count = min(MESSAGES_A_CALL, len(self._deletable))
+        return self._in_flight.newest([self._deletable.popleft() for _ in range(count)])
+
+    async def _delete_batch(self, batch: Sequence[Message]) -> bool:
+        answer = await run_batch_call(self._deletes.operation, self._source.delete(batch), batch)
+        deleted = self._in_flight.release(answer.done)
+        lapsed = self._in_flight.release(answer.void)
+        # Still held is what was refused, and what came again meanwhile and has a new handle.
+        self._deletable.extend(self._in_flight.newest(batch))
+        if deleted:
+            self._emit(telemetry.Deleted(deleted))
+        if lapsed:
+            self._emit(telemetry.ReceiptHandlesExpired(lapsed))
+        self._released.set()
+        if answer.error is None:
+            self._deletes.worked()
+            return True
+        pause_seconds = self._deletes.failed(answer.error)
+        if self._deleters == 1:
+            await asyncio.sleep(pause_seconds)
+        return False
+
+    def _new_visibility(self) -> Visibility:
+        return Visibility(
+            source=self._source,
+            in_flight=self._in_flight,
+            visibility_seconds=self._limits.visibility_seconds,
+            tries=self._tries("ChangeMessageVisibilityBatch"),
+            emit=self._emit,
+            clock=self._clock,
+        )
+
+    def _tries(self, operation: str) -> RetryState:
+        return RetryState(operation, self._backoff(), self._emit)
+
+    def _backoff(self) -> Backoff:
+        limits = self._limits
+        return Backoff(limits.min_pause_seconds, limits.max_pause_seconds, self._uniform)

@@ -1,0 +1,1 @@
+"""What the service reports: events, logs, metrics, health."""
