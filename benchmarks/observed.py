@@ -11,7 +11,7 @@ from pathlib import Path
 
 from consumer.runtime import run_async
 from consumer.service import serve
-from consumer.settings import load_settings
+from consumer.settings.loading import load_settings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.logs import make_logger, stdlib_logs_to
 

@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported only when it is called: help comes at once."""
+"""The command line. A command's module is imported when it is called, so help is quick."""
 
 import errno
 import logging
@@ -18,29 +18,32 @@ _COMMANDS = {
     "run": ("consumer.commands.run:run", "Consume the queue until SIGTERM."),
     "drain": ("consumer.commands.drain:drain", "Consume the queue until it is empty, then end."),
     "demo": ("consumer.embedded.demo:demo", "Show it all at work, with nothing but Python."),
-    "migrate": ("consumer.commands.migrate:migrate", "Create or upgrade what the database needs."),
-    "check": ("consumer.commands.check:check", "Tell what is wrong before it matters."),
+    "migrate": ("consumer.commands.migrate:migrate", "Create or upgrade the database schema."),
+    "check": ("consumer.commands.check:check", "Check settings, key ring, queue and database."),
     "send": ("consumer.commands.send:send", "Send the lines of a file to the queue."),
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
     "keys": ("consumer.officer.keys.command:keys", "Make, check and change the key ring."),
-    "mask": ("consumer.officer.recovery.mask_command:mask", "Show the tokens to search for."),
+    "mask": (
+        "consumer.officer.recovery.mask_command:mask",
+        "Print the tokens of a value, to search for.",
+    ),
     "recover": (
         "consumer.officer.recovery.command:recover",
-        "Show what tokens stand for, on record.",
+        "Recover original values from tokens (audited).",
     ),
     "remask": (
         "consumer.officer.remask.command:remask",
-        "Rewrite old keys' tokens under the new key.",
+        "Rewrite the tokens of old keys under the new key.",
     ),
     "quarantine": (
         "consumer.officer.quarantine.command:quarantine",
-        "See what was no valid event, and replay it.",
+        "List, show and replay quarantined messages (audited).",
     ),
     "erase": (
         "consumer.officer.erasure.command:erase",
-        "Delete a person's rows, and keep them deleted.",
+        "Delete a subject's rows and messages (audited).",
     ),
-    "audit": ("consumer.officer.audit.command:audit", "Check the record of who was shown what."),
+    "audit": ("consumer.officer.audit.command:audit", "Verify the audit."),
 }
 
 
@@ -67,7 +70,7 @@ class _Group(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Call the command; of an error nothing is shown that could hold a value."""
+        """Call the command; show nothing of an error that could hold a value."""
         try:
             result: object = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -95,17 +98,17 @@ def _fail(errors: Sequence[BaseException]) -> NoReturn:
         elif isinstance(error, click.ClickException):
             lines.append(error.format_message())
         elif isinstance(error, OSError) and error.errno == errno.EPIPE:
-            raise click.exceptions.Exit(1) from None  # whoever read our output has gone
+            raise click.exceptions.Exit(1) from None  # the reader of our output has gone
         elif isinstance(error, OSError) and error.filename is not None:
             lines.append(f"{error.filename}: {error.strerror}")
         else:
             lines += _unforeseen(error)
-    # Tasks that did the same at the same time failed alike.
+    # Parallel tasks may fail with the same error.
     raise click.ClickException("\n".join(dict.fromkeys(lines))) from None
 
 
 def _unforeseen(error: BaseException) -> list[str]:
-    # Imported here, for it takes longer than the help may take.
+    # Imported here: it takes longer than the help may take.
     from consumer.telemetry.logs import describe  # noqa: PLC0415
 
     description = describe(error)
@@ -133,8 +136,11 @@ def cli(ctx: click.Context, config: Path | None) -> None:
       consumer demo
       consumer check && consumer run
       consumer --config staging.toml drain
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    ctx.obj = config
+    """
+    # Imported here: it takes longer than the help may take.
+    from consumer.commands.context import CommandContext  # noqa: PLC0415
+
+    ctx.obj = CommandContext(config)
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:
@@ -142,11 +148,11 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line; exit code 1 after an error, 2 after a wrong call.
+    """Run the command line; exit code 1 after an error, 2 after wrong arguments.
 
-    SIGTERM ends a command that does not take it itself with 143, as a shell counts it.
+    SIGTERM ends a command without a handler of its own with exit code 143, as shells report it.
     """
-    # A container's first process has no default action: without a handler it would be ignored.
+    # The first process of a container has no default action: without a handler it ignores SIGTERM.
     signal.signal(signal.SIGTERM, _terminate)
     # A core file would hold keys and raw values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

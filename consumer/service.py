@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consumer.endpoints import key_source_of, queue_address_of, server_of
 from consumer.errors import (
     ConsumerError,
     DatabaseError,
@@ -31,7 +30,8 @@ from consumer.postgres.key_registry import register_fingerprints
 from consumer.postgres.pruning import prune_ledger
 from consumer.postgres.sink import PostgresSink
 from consumer.runtime import on_hangup, on_termination
-from consumer.settings import Settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of, queue_address_of
+from consumer.settings.sections import Settings
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
 from consumer.sqs.client import open_transport
@@ -171,7 +171,7 @@ class _Service:
         source = key_source_of(settings)
         model = load_model(settings.event.model)
         table = table_of(model)
-        server = server_of(settings)
+        server = connection_settings_of(settings)
         address = queue_address_of(settings, self._wait_seconds)
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(

@@ -4,16 +4,16 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from consumer.commands.context import CommandContext
 from consumer.commands.status import StatusLine, bar
-from consumer.endpoints import queue_address_of
 from consumer.errors import QueueError
 from consumer.runtime import run_async, spare_the_cycle_collector
 from consumer.service import Totals, serve
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import queue_address_of
+from consumer.settings.sections import Settings
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 from consumer.telemetry import events as telemetry
@@ -23,23 +23,22 @@ from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
 @click.command()
 @click.pass_obj
-def drain(config: Path | None) -> None:
-    """Consume the queue until it has been empty for two polls, then end.
+def drain(context: CommandContext) -> None:
+    """Consume the queue until two polls in a row find it empty, then end.
 
-    The last line of the output is a JSON object with the numbers of messages received, written,
-    duplicate, quarantined and deleted, and the seconds it took.
+    The last line of the output is a JSON object: the numbers of messages received, written,
+    duplicate, quarantined and deleted, and the seconds that it took.
 
     \b
     Examples:
       consumer drain
       consumer drain 2>drain.log | jq .written
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
     status = StatusLine(sys.stderr, time.monotonic)
     started = time.monotonic()
     spare_the_cycle_collector()
     try:
-        totals = run_async(_drain(settings, status))
+        totals = run_async(_drain(context.settings, status))
     finally:
         status.clear()
     seconds = round(time.monotonic() - started, 3)
@@ -56,7 +55,7 @@ async def _drain(settings: Settings, status: StatusLine) -> Totals:
 
 
 async def _waiting(settings: Settings) -> int:
-    """How many messages are on the queue; 0 if it does not answer, which is `serve`'s to tell."""
+    """How many messages wait on the queue; 0 if it does not answer: `serve` reports that."""
     seconds = settings.sqs.call_timeout_seconds
     address = queue_address_of(settings, 0)
     try:

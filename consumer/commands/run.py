@@ -2,30 +2,29 @@
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from consumer.commands.context import CommandContext
 from consumer.runtime import run_async, spare_the_cycle_collector
 from consumer.service import serve
-from consumer.settings import load_settings
 from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
 
 @click.command()
 @click.pass_obj
-def run(config: Path | None) -> None:
-    """Consume the queue until SIGTERM or SIGINT; a second one ends it at once.
+def run(context: CommandContext) -> None:
+    """Consume the queue until SIGTERM or SIGINT; a second signal stops at once.
 
-    At the end nothing stays in flight: what is held is written and deleted, or shown to other
-    consumers again.
+    At a stop, open polls finish. All messages in flight are committed and deleted, and the rest is
+    released back to the queue.
 
     \b
     Examples:
       consumer run
       CONSUMER_LOGS__LEVEL=debug consumer run
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
     logger = make_logger(level=settings.logs.level, form=settings.logs.format, stream=sys.stderr)
     spare_the_cycle_collector()
     with stdlib_logs_to(logger):

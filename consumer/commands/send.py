@@ -5,16 +5,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 import click
 
+from consumer.commands.context import CommandContext
 from consumer.commands.status import StatusLine
-from consumer.endpoints import queue_address_of
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import queue_address_of
+from consumer.settings.sections import Settings
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import FifoOrder, batches, send_batch
 
@@ -31,18 +31,18 @@ _BATCHES_AT_A_TIME = 8
     help="The MessageGroupId, on a FIFO queue.",
 )
 @click.pass_obj
-def send(config: Path | None, file: BinaryIO, group_id: str) -> None:
-    """Send each line of FILE as a message; `-` is standard input. Empty lines are left out.
+def send(context: CommandContext, file: BinaryIO, group_id: str) -> None:
+    """Send each line of FILE as a message; `-` is standard input. Empty lines are skipped.
 
-    Nothing is checked but that SQS can carry it, so malformed events can be sent too. If a call's
-    answer is lost, its messages may be there nevertheless.
+    Only the limits of SQS are checked, so malformed events can be sent too. If the response of a
+    call is lost, its messages may be on the queue nevertheless.
 
     \b
     Examples:
       consumer send login-events.jsonl
       zcat events.jsonl.gz | consumer send -
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
     status = StatusLine(sys.stderr, time.monotonic)
     sent = 0
 
@@ -56,7 +56,7 @@ def send(config: Path | None, file: BinaryIO, group_id: str) -> None:
     except BaseException:
         status.clear()
         if sent:
-            click.echo(f"{sent:,} messages sent, and then it failed", err=True)
+            click.echo(f"{sent:,} messages sent before the failure", err=True)
         raise
     status.clear()
     click.echo(f"{sent:,} messages sent", err=True)
@@ -80,7 +80,7 @@ async def _send(
 ) -> None:
     """Send all bodies, batches at the same time; on a FIFO queue one after the other.
 
-    Lines are read only while no call is open: a pipe may keep us waiting past a call's deadline.
+    Lines are read only while no call is open: a slow pipe would use up a call's deadline.
     """
     address = queue_address_of(settings, 0)
     is_fifo = address.queue_url.endswith(".fifo")

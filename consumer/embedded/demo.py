@@ -22,7 +22,6 @@ from rich.text import Text
 from consumer.embedded.feed import feed
 from consumer.embedded.postgres import PostgresServer, find_bindir
 from consumer.embedded.sqs import SqsServer
-from consumer.endpoints import queue_address_of, server_of
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
@@ -31,7 +30,14 @@ from consumer.postgres.connection import connected
 from consumer.postgres.schema import migrate
 from consumer.runtime import run_async
 from consumer.service import Totals, serve
-from consumer.settings import HttpSettings, MaskingSettings, PostgresSettings, Settings, SqsSettings
+from consumer.settings.endpoints import connection_settings_of, queue_address_of
+from consumer.settings.sections import (
+    HttpSettings,
+    MaskingSettings,
+    PostgresSettings,
+    Settings,
+    SqsSettings,
+)
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import batches, send_batch
 from consumer.telemetry import events as telemetry
@@ -98,7 +104,7 @@ async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> To
                 masking=MaskingSettings(keyring_file=ring_path),
                 http=HttpSettings(port=0),
             )
-            async with connected(server_of(settings)) as connection:
+            async with connected(connection_settings_of(settings)) as connection:
                 await migrate(connection, table_of(UserLogin), duplicates_views_of(UserLogin))
             totals, seconds = await _send_and_consume(settings, bodies, console)
         rate = round(totals.deleted / seconds) if seconds else 0
@@ -154,7 +160,7 @@ async def _send(settings: Settings, bodies: Sequence[str], progress: Progress) -
 
 
 async def _show(settings: Settings, ring: KeyRing, console: Console) -> None:
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         rows, devices, quarantine = [
             [dict(record) for record in await connection.fetch(query)]
             for query in (_ROWS, _DEVICES, _QUARANTINE)

@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.settings import FlowSettings
+from consumer.settings.sections import FlowSettings
 from tests.faults.harness import report, terminal
 from tests.faults.harness.outcome import Outcome
 from tests.faults.harness.queue_server import Feed

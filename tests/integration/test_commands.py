@@ -132,7 +132,7 @@ async def test_send_takes_standard_input_ten_at_a_time_and_leaves_out_empty_line
 async def test_send_that_fails_midway_tells_how_much_it_sent(here: Place) -> None:
     ended = await here.consumer.run("send", "-", stdin=_FEED + b"\xff\n")
     assert ended.code == 1
-    assert ended.err == "80 messages sent, and then it failed\nError: line 101 is not UTF-8\n"
+    assert ended.err == "80 messages sent before the failure\nError: line 101 is not UTF-8\n"
     assert len(here.messages()) == 80
 
 

@@ -5,7 +5,7 @@ import socket
 import sys
 
 from consumer.healthcheck import healthcheck
-from consumer.settings import HttpSettings
+from consumer.settings.sections import HttpSettings
 from consumer.telemetry.health import Health, serve_http
 
 

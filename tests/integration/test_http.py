@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from consumer.errors import SettingsError
-from consumer.settings import HttpSettings
+from consumer.settings.sections import HttpSettings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.health import Health, serve_http
 from consumer.telemetry.metrics import Metrics

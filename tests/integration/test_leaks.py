@@ -25,7 +25,7 @@ from consumer.officer.recovery.items import Item
 from consumer.officer.recovery.recoverer import Recovery
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.service import serve
-from consumer.settings import load_settings
+from consumer.settings.loading import load_settings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.logs import make_logger
 from tests.consumers import Place, Running, place

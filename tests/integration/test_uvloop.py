@@ -7,7 +7,7 @@ import uvloop
 
 from consumer.embedded.sqs import SqsServer
 from consumer.runtime import run_async
-from consumer.settings import HttpSettings
+from consumer.settings.sections import HttpSettings
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts

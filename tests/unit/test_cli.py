@@ -136,7 +136,7 @@ def test_an_unforeseen_error_shows_where_it_was_and_not_its_text(
     def explode(_: object) -> None:
         raise ValueError("199.172.111.135")
 
-    monkeypatch.setattr("consumer.commands.check.load_settings", explode)
+    monkeypatch.setattr("consumer.commands.context.load_settings", explode)
     shown = CliRunner().invoke(cli, ["check"])
     assert shown.exit_code == 1
     assert shown.output.startswith("Error: unforeseen builtins.ValueError, at")

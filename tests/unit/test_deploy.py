@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from consumer.masking.key_ring import KeyRing
-from consumer.settings import load_settings
+from consumer.settings.loading import load_settings
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "prepare.py"
 ROOT = 0

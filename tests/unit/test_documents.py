@@ -7,7 +7,7 @@ import pytest
 from click import Context, Group
 
 from consumer.cli import cli
-from consumer.settings import Settings
+from consumer.settings.sections import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

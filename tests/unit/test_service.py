@@ -10,7 +10,7 @@ from consumer.errors import DatabaseError, DatabaseRefusedError, QueueError, Que
 from consumer.messages import Reason
 from consumer.pipeline.pipeline import Pipeline
 from consumer.service import Totals, _Service
-from consumer.settings import Settings
+from consumer.settings.sections import Settings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.events import Listener
 from consumer.telemetry.logs import make_logger

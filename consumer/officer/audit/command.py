@@ -1,14 +1,13 @@
 """`consumer audit`."""
 
-from pathlib import Path
-
 import click
 
-from consumer.endpoints import server_of
+from consumer.commands.context import CommandContext
 from consumer.officer.audit.store import AuditError, AuditHead, AuditVerdict, verify as follow
 from consumer.postgres.connection import connected
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import connection_settings_of
+from consumer.settings.sections import Settings
 
 
 class _Head(click.ParamType[AuditHead]):
@@ -37,7 +36,7 @@ def audit() -> None:
     help="A head that was printed before and kept elsewhere; it has to be in the audit still.",
 )
 @click.pass_obj
-def verify(config: Path | None, expected: AuditHead | None) -> None:
+def verify(context: CommandContext, expected: AuditHead | None) -> None:
     """Follow the audit's chain of hashes from its first row, and print its head.
 
     Finds rows that were changed, removed or moved. Whoever owns the table could also write the
@@ -48,8 +47,8 @@ def verify(config: Path | None, expected: AuditHead | None) -> None:
       consumer audit verify
       consumer audit verify --expect "$(cat /mnt/elsewhere/head)"
       consumer audit verify >/mnt/elsewhere/head
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    verdict = run_async(_verify(load_settings(config), expected))
+    """
+    verdict = run_async(_verify(context.settings, expected))
     if verdict.fault is not None:
         raise AuditError(f"audit: {verdict.fault}; the chain holds up to {verdict.head}")
     click.echo(f"{verdict.head.number:,} rows, and their chain holds", err=True)
@@ -57,5 +56,5 @@ def verify(config: Path | None, expected: AuditHead | None) -> None:
 
 
 async def _verify(settings: Settings, expected: AuditHead | None) -> AuditVerdict:
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         return await follow(connection, expected)

@@ -5,13 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TextIO
 
 import asyncpg
 import click
 
-from consumer.endpoints import key_source_of, server_of
+from consumer.commands.context import CommandContext
 from consumer.errors import TokenError
 from consumer.events.model import EventModel, load_model
 from consumer.keys.sources import load_key_ring
@@ -25,7 +24,8 @@ from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.errors import translated
 from consumer.postgres.key_registry import register_fingerprints
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of
+from consumer.settings.sections import Settings
 
 _HEADER = ("column", "kid", "person_hash", "erased_at")
 _PERSONS_AT_A_TIME = 1000
@@ -45,7 +45,7 @@ _PERSONS_AT_A_TIME = 1000
 @click.option("--reason", default="", help="Why; it goes on record. Required but for --export.")
 @click.pass_obj
 def erase(
-    config: Path | None,
+    context: CommandContext,
     *,
     person: str | None,
     reapply: bool,
@@ -66,7 +66,7 @@ def erase(
       consumer erase --user-id 424cdd21-063a-43a7-b91b-7ca1a833afae --reason "request 17"
       consumer erase --export >/mnt/elsewhere/erased.csv
       consumer erase --reapply --from /mnt/elsewhere/erased.csv --reason "restore of June 3"
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
     if [person is not None, reapply, export].count(True) != 1 or (lists and not reapply):
         raise click.UsageError(
             "give one of --user-id, --reapply and --export; --from with --reapply"
@@ -77,7 +77,7 @@ def erase(
         person = sys.stdin.readline().rstrip("\r\n")
     if person == "":
         raise click.UsageError("--user-id is empty")
-    settings = load_settings(config)
+    settings = context.settings
     if export:
         run_async(_export(settings))
         return
@@ -85,9 +85,9 @@ def erase(
     eraser = _Eraser(model, run_async(load_key_ring(key_source_of(settings))), reason)
     entries = _read(lists) if lists else ()
     if person is not None:
-        done = run_async(eraser.erase(server_of(settings), person))
+        done = run_async(eraser.erase(connection_settings_of(settings), person))
     else:
-        done = run_async(eraser.reapply(server_of(settings), entries))
+        done = run_async(eraser.reapply(connection_settings_of(settings), entries))
     _tell(done)
 
 
@@ -226,7 +226,7 @@ def _tell(done: _Done) -> None:
 
 
 async def _export(settings: Settings) -> None:
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         entries = await erased(connection)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_HEADER)

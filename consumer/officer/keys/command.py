@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from consumer.endpoints import key_source_of, server_of
+from consumer.commands.context import CommandContext
 from consumer.errors import DatabaseError, KeyRingError
 from consumer.events.model import load_model, masked_columns
 from consumer.keys.file import ring_change, write_new
@@ -26,7 +26,8 @@ from consumer.officer.keys.tokens_left import tokens_left
 from consumer.postgres.connection import connected
 from consumer.postgres.key_registry import compare_fingerprints, first_seen
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of
+from consumer.settings.sections import Settings
 
 _Edit = Callable[[KeyRing], Awaitable[KeyRing]]
 
@@ -53,7 +54,7 @@ def keys() -> None:
       consumer keys promote k2      # new tokens are k2's
       consumer remask               # the old tokens become k2's
       consumer keys retire k1       # refused while anything of k1 is left
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
 
 
 @keys.command()
@@ -66,7 +67,7 @@ def keys() -> None:
     help="The KMS key that wraps the file, where masking.keyring_source is kms:PATH.",
 )
 @click.pass_obj
-def new(config: Path | None, path: Path | None, kid: str, kms_key: str | None) -> None:
+def new(context: CommandContext, path: Path | None, kid: str, kms_key: str | None) -> None:
     """Make a ring of one new key.
 
     Its file is for its owner alone. A file that is there is never replaced. Keep a copy of the
@@ -76,8 +77,8 @@ def new(config: Path | None, path: Path | None, kid: str, kms_key: str | None) -
     Examples:
       consumer keys new --file keyring.json
       consumer keys new --kms alias/login-consumer
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    source = _key_file(_source(load_settings(config), path))
+    """
+    source = _key_file(_source(context.settings, path))
     if isinstance(source, KmsFile) != (kms_key is not None):
         raise click.UsageError("--kms goes with a masking.keyring_source of kms:PATH, and only so")
     ring = KeyRing.generate(kid, os.urandom)
@@ -88,7 +89,7 @@ def new(config: Path | None, path: Path | None, kid: str, kms_key: str | None) -
 @keys.command()
 @_file
 @click.pass_obj
-def check(config: Path | None, path: Path | None) -> None:
+def check(context: CommandContext, path: Path | None) -> None:
     """Tell all that is wrong with the ring.
 
     A line each; the exit code is 1 if anything is. `consumer check` compares it with the database
@@ -98,8 +99,8 @@ def check(config: Path | None, path: Path | None) -> None:
     Examples:
       consumer keys check
       consumer keys check --file keyring.json
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    source = _source(load_settings(config), path)
+    """
+    source = _source(context.settings, path)
     try:
         ring = run_async(load_key_ring(source))
     except KeyRingError as error:
@@ -115,7 +116,7 @@ def check(config: Path | None, path: Path | None) -> None:
 @_file
 @click.option("--reveal", is_flag=True, help="Print the ring itself, as JSON, keys and all.")
 @click.pass_obj
-def list_(config: Path | None, path: Path | None, *, reveal: bool) -> None:
+def list_(context: CommandContext, path: Path | None, *, reveal: bool) -> None:
     """List the keys, without showing them.
 
     Name, state, and when the database first saw each, if it can be asked.
@@ -124,8 +125,8 @@ def list_(config: Path | None, path: Path | None, *, reveal: bool) -> None:
     Examples:
       consumer keys list
       consumer keys list --reveal >/mnt/safe/keyring.json
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
     ring = run_async(load_key_ring(_source(settings, path)))
     if reveal:
         click.echo(ring.to_json())
@@ -140,7 +141,7 @@ def list_(config: Path | None, path: Path | None, *, reveal: bool) -> None:
 @click.argument("kid", required=False)
 @_file
 @click.pass_obj
-def add(config: Path | None, kid: str | None, path: Path | None) -> None:
+def add(context: CommandContext, kid: str | None, path: Path | None) -> None:
     """Add a new key that only decrypts yet.
 
     Without KID it is named k2, k3 and so on.
@@ -149,12 +150,12 @@ def add(config: Path | None, kid: str | None, path: Path | None) -> None:
     Examples:
       consumer keys add
       consumer keys add spring26
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
 
     async def edit(ring: KeyRing) -> KeyRing:
         return ring.with_new(kid or ring.next_kid(), os.urandom)
 
-    ring = _change(load_settings(config), path, edit)
+    ring = _change(context.settings, path, edit)
     added = list(ring.keys)[-1]
     click.echo(f"{added} added; once every replica has it: consumer keys promote {added}")
 
@@ -163,7 +164,7 @@ def add(config: Path | None, kid: str | None, path: Path | None) -> None:
 @click.argument("kid")
 @_file
 @click.pass_obj
-def promote(config: Path | None, kid: str, path: Path | None) -> None:
+def promote(context: CommandContext, kid: str, path: Path | None) -> None:
     """Make KID the primary key.
 
     The one before it only decrypts from then on. A replica that does not know KID yet cannot
@@ -172,12 +173,12 @@ def promote(config: Path | None, kid: str, path: Path | None) -> None:
     \b
     Examples:
       consumer keys promote k2
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
 
     async def edit(ring: KeyRing) -> KeyRing:
         return ring.promoted(kid)
 
-    _change(load_settings(config), path, edit)
+    _change(context.settings, path, edit)
     click.echo(f"{kid} is the primary; once every replica has it: consumer remask")
 
 
@@ -185,7 +186,7 @@ def promote(config: Path | None, kid: str, path: Path | None) -> None:
 @click.argument("kid")
 @_file
 @click.pass_obj
-def retire(config: Path | None, kid: str, path: Path | None) -> None:
+def retire(context: CommandContext, kid: str, path: Path | None) -> None:
     """Remove KID, if nothing of it is left.
 
     The database has to prove that it holds nothing that KID masked or sealed. Every replica must
@@ -195,8 +196,8 @@ def retire(config: Path | None, kid: str, path: Path | None) -> None:
     \b
     Examples:
       consumer keys retire k1
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
 
     async def edit(ring: KeyRing) -> KeyRing:
         after = ring.without(kid)
@@ -210,7 +211,7 @@ def retire(config: Path | None, kid: str, path: Path | None) -> None:
 async def _require_unused(settings: Settings, ring: KeyRing, kid: str) -> None:
     """Raise KeyRingError unless this ring's database holds nothing of the key."""
     model = load_model(settings.event.model)
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         await compare_fingerprints(connection, ring.fingerprints())
         # Another database, or one that is empty still, has no token of the key either.
         if ring.primary not in await first_seen(connection):
@@ -256,7 +257,7 @@ async def _first_seen(settings: Settings) -> Mapping[str, datetime]:
     if settings.postgres.dsn is None:
         return {}
     try:
-        async with connected(server_of(settings)) as connection:
+        async with connected(connection_settings_of(settings)) as connection:
             return await first_seen(connection)
     except DatabaseError as error:
         click.echo(f"not known when they were first seen: {error}", err=True)

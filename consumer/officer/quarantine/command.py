@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from consumer.endpoints import key_source_of, server_of
+from consumer.commands.context import CommandContext
 from consumer.events.model import EventModel, load_model
 from consumer.keys.sources import load_key_ring
 from consumer.masking.key_ring import KeyRing
@@ -18,7 +18,8 @@ from consumer.officer.quarantine.replay import Replay, Replayed, opened_on_recor
 from consumer.officer.quarantine.store import Entry, Group, Selection, entries, groups
 from consumer.postgres.connection import connected
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of
+from consumer.settings.sections import Settings
 from consumer.telemetry.logs import escaped
 
 _HEADER = ("event", "reason", "field", "messages", "first day", "last day")
@@ -48,7 +49,7 @@ def quarantine() -> None:
       consumer quarantine list
       consumer quarantine show 17 --reason "ticket 4711"
       consumer quarantine replay --only bad_version --dry-run --reason "ticket 4711"
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
 
 
 @quarantine.command("list")
@@ -58,7 +59,7 @@ def quarantine() -> None:
 @_only_option
 @_day_option
 @click.pass_obj
-def list_(config: Path | None, *, each: bool, only: str | None, day: datetime | None) -> None:
+def list_(context: CommandContext, *, each: bool, only: str | None, day: datetime | None) -> None:
     """Count the messages in quarantine by reason. Nothing of a body is shown.
 
     Days are those on which the messages were sent, in UTC.
@@ -67,10 +68,10 @@ def list_(config: Path | None, *, each: bool, only: str | None, day: datetime | 
     Examples:
       consumer quarantine list
       consumer quarantine list --each --only bad_version
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
     if (only or day) and not each:
         raise click.UsageError("--only and --day go with --each")
-    settings = load_settings(config)
+    settings = context.settings
     if each:
         run_async(_list_each(settings, _selection((), only, day)))
     else:
@@ -81,7 +82,7 @@ def list_(config: Path | None, *, each: bool, only: str | None, day: datetime | 
 @click.argument("ids", nargs=-1, type=int, required=True, metavar="ID...")
 @_reason_option
 @click.pass_obj
-def show(config: Path | None, ids: tuple[int, ...], reason: str) -> None:
+def show(context: CommandContext, ids: tuple[int, ...], reason: str) -> None:
     """Decrypt bodies, a line each on standard output; what they are goes to standard error.
 
     What could start a line or control the terminal is escaped. Nothing is shown before it is on
@@ -90,9 +91,9 @@ def show(config: Path | None, ids: tuple[int, ...], reason: str) -> None:
     \b
     Examples:
       consumer quarantine show 17 --reason "ticket 4711"
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
     _require_reason(reason)
-    settings = load_settings(config)
+    settings = context.settings
     if run_async(_show(settings, _ring(settings), ids, reason)):
         raise click.exceptions.Exit(1)
 
@@ -113,7 +114,7 @@ def show(config: Path | None, ids: tuple[int, ...], reason: str) -> None:
 @_reason_option
 @click.pass_obj
 def replay(
-    config: Path | None,
+    context: CommandContext,
     *,
     ids: tuple[int, ...],
     only: str | None,
@@ -139,7 +140,7 @@ def replay(
       consumer quarantine replay --only bad_version --reason "versions of 4 parts are in the model"
       consumer quarantine replay 17 --edit --reason "ticket 4711"
       consumer quarantine replay 17 --body - --reason "ticket 4711" <mended.json
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
     if not (ids or only or day or everything):
         raise click.UsageError("say which: IDs, --only, --day or --all")
     if (edit and not ids) or (body is not None and (len(ids) != 1 or edit)):
@@ -148,7 +149,7 @@ def replay(
         )
     if not dry_run or edit:
         _require_reason(reason)
-    settings = load_settings(config)
+    settings = context.settings
     ring = _ring(settings)
     bodies: Mapping[int, str] = {}
     if body is not None:
@@ -160,9 +161,9 @@ def replay(
     replaying = Replay(_model(settings), ring, bodies, reason)
     selection = _selection(tuple(bodies) or ids, only, day)
     if dry_run:
-        done = run_async(replaying.dry_run(server_of(settings), selection))
+        done = run_async(replaying.dry_run(connection_settings_of(settings), selection))
     else:
-        done = run_async(replaying.run(server_of(settings), selection))
+        done = run_async(replaying.run(connection_settings_of(settings), selection))
     if not _tell(done, set(ids), "would land" if dry_run else "landed"):
         raise click.exceptions.Exit(1)
 
@@ -177,7 +178,7 @@ def _require_reason(reason: str) -> None:
 
 
 async def _groups(settings: Settings) -> list[Group]:
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         return await groups(connection)
 
 
@@ -190,7 +191,7 @@ def _print_groups(found: Sequence[Group]) -> None:
 
 
 async def _list_each(settings: Settings, selection: Selection) -> None:
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         async for entry in entries(connection, selection):
             click.echo(_described(entry))
 
@@ -198,7 +199,7 @@ async def _list_each(settings: Settings, selection: Selection) -> None:
 async def _show(settings: Settings, ring: KeyRing, ids: Sequence[int], reason: str) -> set[int]:
     """Show the bodies of `ids`; return those that were not."""
     missing = set(ids)
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         opened = opened_on_record(connection, _model(settings), ring, ids, reason)
         async for entry, body in opened:
             missing.discard(entry.id)
@@ -211,7 +212,7 @@ async def _edited(
     settings: Settings, ring: KeyRing, ids: Sequence[int], reason: str
 ) -> dict[int, str]:
     """The bodies of `ids` as the editor leaves them; without those that cannot be opened."""
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         opened = opened_on_record(connection, _model(settings), ring, ids, reason)
         bodies = {entry.id: body async for entry, body in opened}
     return {entry_id: _edit(body) for entry_id, body in bodies.items()}

@@ -4,13 +4,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import asyncpg
 import click
 
-from consumer.endpoints import key_source_of, server_of
+from consumer.commands.context import CommandContext
 from consumer.errors import NotATokenError, TokenError
 from consumer.events.model import load_model, masked_columns
 from consumer.keys.sources import load_key_ring
@@ -30,7 +29,7 @@ from consumer.officer.recovery.query import answer_of
 from consumer.officer.recovery.recoverer import Recovered, Recovery
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.runtime import run_async
-from consumer.settings import load_settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of
 
 _BATCH_ITEMS = 1000
 
@@ -65,7 +64,7 @@ _Attempt = Recovered | TokenError
 )
 @click.pass_obj
 def recover(
-    config: Path | None,
+    context: CommandContext,
     *,
     tokens: tuple[str, ...],
     reason: str,
@@ -89,18 +88,18 @@ def recover(
       consumer recover --reason "ticket 4711" --csv logins.csv --column masked_ip --as ip
       consumer recover --reason "ticket 4711" --column token --query
         'SELECT token, events FROM consumer.repeated_devices'
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    """
     source = _Source(tokens, csv_file, query, column, into)
     source.check()
     if not reason.strip():
         raise click.UsageError("--reason is empty")
-    settings = load_settings(config)
+    settings = context.settings
     model = load_model(settings.event.model)
     ring = run_async(load_key_ring(key_source_of(settings)))
     if not of and column in masked_columns(model):
         of = column
     desk = _Desk(model.table, of, Recovery(model, ring, of), reason)
-    head = run_async(_recover(server_of(settings), desk, source))
+    head = run_async(_recover(connection_settings_of(settings), desk, source))
     if head is not None:
         click.echo(f"on record up to {head}", err=True)
     if desk.refused:

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
-from consumer.endpoints import key_source_of
+from consumer.commands.context import CommandContext
 from consumer.events.model import load_model
 from consumer.keys.sources import load_key_ring
 from consumer.messages import ValueRefusedError
 from consumer.officer.recovery.recoverer import Search
 from consumer.runtime import run_async
-from consumer.settings import load_settings
+from consumer.settings.endpoints import key_source_of
 
 
 @click.command()
@@ -24,7 +23,7 @@ from consumer.settings import load_settings
     help="The tokens under every key of the ring: while keys are rotated, rows have any of them.",
 )
 @click.pass_obj
-def mask(config: Path | None, field: str, value: str, *, all_keys: bool) -> None:
+def mask(context: CommandContext, field: str, value: str, *, all_keys: bool) -> None:
     """Show the tokens that VALUE of FIELD has, ready for IN (...); no database is asked.
 
     FIELD is a masked field, such as ip, or one of its columns. A VALUE of - takes the lines of
@@ -36,8 +35,8 @@ def mask(config: Path | None, field: str, value: str, *, all_keys: bool) -> None
       consumer mask ip 199.172.111.135
       consumer mask device_id - --all-keys <ids.txt
       psql -c "SELECT * FROM user_logins WHERE masked_ip IN ($(consumer mask ip ::1 --all-keys))"
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
     model = load_model(settings.event.model)
     ring = run_async(load_key_ring(key_source_of(settings)))
     search = Search(model, ring, field)

@@ -3,13 +3,12 @@
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import asyncpg
 import click
 
+from consumer.commands.context import CommandContext
 from consumer.commands.status import StatusLine, bar
-from consumer.endpoints import key_source_of, server_of
 from consumer.events.model import load_model, masks_of, table_of
 from consumer.keys.sources import load_key_ring
 from consumer.masking.key_ring import KeyRing
@@ -26,7 +25,8 @@ from consumer.postgres.connection import connected
 from consumer.postgres.key_registry import register_fingerprints
 from consumer.postgres.schema import columns_in
 from consumer.runtime import run_async
-from consumer.settings import Settings, load_settings
+from consumer.settings.endpoints import connection_settings_of, key_source_of
+from consumer.settings.sections import Settings
 
 
 @click.command()
@@ -43,7 +43,7 @@ from consumer.settings import Settings, load_settings
     help="Before KID is promoted: let the views join both keys' tokens; rewrite nothing yet.",
 )
 @click.pass_obj
-def remask(config: Path | None, pages_a_batch: int, ahead: str | None) -> None:
+def remask(context: CommandContext, pages_a_batch: int, ahead: str | None) -> None:
     """Rewrite the tokens of old keys under the primary key, quarantined bodies as well.
 
     For when a new key has become primary, on all replicas. May run beside them, may be killed and
@@ -62,8 +62,8 @@ def remask(config: Path | None, pages_a_batch: int, ahead: str | None) -> None:
       consumer keys promote k2
       consumer remask
       consumer keys retire k1
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
-    settings = load_settings(config)
+    """
+    settings = context.settings
     status = StatusLine(sys.stderr, time.monotonic)
     try:
         done = run_async(_remask(settings, pages_a_batch, ahead, _progress(status, time.monotonic)))
@@ -97,7 +97,7 @@ async def _remask(
     ring = await load_key_ring(key_source_of(settings))
     if ahead is not None:
         ring = ring.promoted(ahead)
-    async with connected(server_of(settings)) as connection:
+    async with connected(connection_settings_of(settings)) as connection:
         # Tokens of another key under one of these names would be lost to the replicas' ring.
         await register_fingerprints(connection, ring.fingerprints())
         present = await columns_in(connection, table_of(model).name)

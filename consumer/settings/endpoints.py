@@ -1,22 +1,29 @@
-"""Where the settings say that the queue, the database and the key ring are.
+"""What the settings say of the queue, the database and the key ring.
 
-Apart from what opens them, for most commands need one of the three and none needs what it takes to
-run the service.
+Each is required when it is asked for: most commands need one of the three.
 """
 
 from pathlib import Path
+from typing import NoReturn
 
+from consumer.errors import SettingsError
 from consumer.keys.sources import Aws, Given, KeySource, KmsFile, RingFile, SecretsManager
 from consumer.postgres.connection import ConnectionSettings
-from consumer.settings import Settings, require_dsn, require_key_ring, require_queue_url
+from consumer.settings.loading import DEFAULT_PATH, variable_of
+from consumer.settings.sections import Settings
 from consumer.sqs.address import QueueAddress, region_in
 
+# Besides polls and deletes: heartbeats, queue attributes.
+_OTHER_OPEN_CALLS = 10
 
-def server_of(settings: Settings) -> ConnectionSettings:
-    """Where the database is; raises SettingsError if that is not set."""
+
+def connection_settings_of(settings: Settings) -> ConnectionSettings:
+    """Where the database is; raises SettingsError if postgres.dsn is not set."""
     postgres = settings.postgres
+    if postgres.dsn is None:
+        _fail_unset("postgres.dsn")
     return ConnectionSettings(
-        dsn=require_dsn(settings).get_secret_value(),
+        dsn=postgres.dsn.get_secret_value(),
         connect_timeout_seconds=postgres.connect_timeout_seconds,
         statement_timeout_seconds=postgres.statement_timeout_seconds,
         max_connections=settings.flow.writers,
@@ -26,29 +33,41 @@ def server_of(settings: Settings) -> ConnectionSettings:
 
 
 def key_source_of(settings: Settings) -> KeySource:
-    """Where the key ring is; raises SettingsError if that is not set."""
-    masking = require_key_ring(settings)
+    """Where the key ring is; raises SettingsError if none of its three settings is set."""
+    masking = settings.masking
     if masking.keyring is not None:
         return Given(masking.keyring.get_secret_value())
     if masking.keyring_file is not None:
         return RingFile(masking.keyring_file)
+    if masking.keyring_source is None:
+        _fail_unset("masking.keyring_file")
     region = settings.sqs.region or region_in(settings.sqs.queue_url or "")
     aws = Aws(region, masking.keyring_timeout_seconds)
-    kind, _, name = (masking.keyring_source or "").partition(":")
+    kind, _, name = masking.keyring_source.partition(":")
     if kind == "kms":
         return KmsFile(Path(name), masking.kms_encryption_context or {}, aws)
     return SecretsManager(name, aws)
 
 
 def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:
-    """Where the queue is; raises SettingsError if that is not set."""
+    """Where the queue is; raises SettingsError if sqs.queue_url is not set."""
     sqs = settings.sqs
+    if sqs.queue_url is None:
+        _fail_unset("sqs.queue_url")
     return QueueAddress(
-        queue_url=require_queue_url(settings),
+        queue_url=sqs.queue_url,
         endpoint_url=sqs.endpoint_url,
         region=sqs.region,
         transport=sqs.transport,
         protocol=sqs.protocol,
-        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + 10,
+        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + _OTHER_OPEN_CALLS,
         longest_call_seconds=wait_seconds + sqs.call_timeout_seconds,
+    )
+
+
+def _fail_unset(key: str) -> NoReturn:
+    section, name = key.split(".")
+    raise SettingsError(
+        f"{key} is not set: set {name} under [{section}] in {DEFAULT_PATH},"
+        f" or the variable {variable_of(key)}"
     )

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from consumer.errors import SettingsError
-from consumer.settings import (
-    MaskingSettings,
-    Settings,
-    load_settings,
-    require_dsn,
-    require_key_ring,
-    require_queue_url,
+from consumer.keys.sources import Given, RingFile
+from consumer.settings.endpoints import (
+    connection_settings_of,
+    key_source_of,
+    queue_address_of,
 )
+from consumer.settings.loading import load_settings
+from consumer.settings.sections import MaskingSettings, Settings
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
 SECRET = "s3cret-value-8472"
@@ -103,20 +103,18 @@ def test_the_fixed_names_of_variables_are_read() -> None:
     assert read.sqs.queue_url == "http://127.0.0.1:9324/1/queue"
     assert read.sqs.endpoint_url == "http://127.0.0.1:9324"
     assert read.sqs.region == "eu-central-1"
-    assert require_dsn(read).get_secret_value() == "postgresql://u:p@h/d"
-    keyring = require_key_ring(read).keyring
-    assert keyring is not None
-    assert keyring.get_secret_value() == '{"version": 1}'
+    assert connection_settings_of(read).dsn == "postgresql://u:p@h/d"
+    assert key_source_of(read) == Given('{"version": 1}')
     assert read.http.port == 9000
 
 
 def test_the_places_of_a_key_ring_are_read() -> None:
     read = load_settings(None, {"CONSUMER_MASKING__KEYRING_FILE": "ring.json"})
-    assert require_key_ring(read).keyring_file == Path("ring.json")
+    assert key_source_of(read) == RingFile(Path("ring.json"))
     path = _file(
         "[masking]\nkeyring_source = 'kms:/run/ring.kms'\nkms_encryption_context = {service = 'a'}"
     )
-    assert require_key_ring(load_settings(path, {})) == MaskingSettings(
+    assert load_settings(path, {}).masking == MaskingSettings(
         keyring_source="kms:/run/ring.kms", kms_encryption_context={"service": "a"}
     )
     read = load_settings(
@@ -158,12 +156,12 @@ def test_a_place_of_the_key_ring_that_makes_no_sense_is_refused(text: str, says:
 @pytest.mark.parametrize(
     ("require", "names"),
     [
-        (require_queue_url, ("sqs.queue_url", "CONSUMER_SQS__QUEUE_URL")),
-        (require_dsn, ("postgres.dsn", "CONSUMER_POSTGRES__DSN")),
-        (require_key_ring, ("masking.keyring_file", "CONSUMER_MASKING__KEYRING_FILE")),
+        (lambda read: queue_address_of(read, 20), ("sqs.queue_url", "CONSUMER_SQS__QUEUE_URL")),
+        (connection_settings_of, ("postgres.dsn", "CONSUMER_POSTGRES__DSN")),
+        (key_source_of, ("masking.keyring_file", "CONSUMER_MASKING__KEYRING_FILE")),
     ],
 )
-def test_what_a_command_needs_and_is_not_set_is_told_with_its_names(
+def test_a_setting_that_a_command_needs_and_that_is_unset_is_named_with_its_variable(
     require: Callable[[Settings], object], names: tuple[str, ...]
 ) -> None:
     with pytest.raises(SettingsError) as error:
@@ -190,13 +188,26 @@ def test_unknown_keys_are_refused_wherever_they_stand() -> None:
             "secrets/consumer_postgres__dns: unknown setting;"
             " did you mean postgres.dsn (CONSUMER_POSTGRES__DSN)?"
         ),
-        "settings.toml: flaw.x: unknown setting",
+        "settings.toml: flaw: unknown setting",
         (
             "settings.toml: flow.writer: unknown setting;"
             " did you mean flow.writers (CONSUMER_FLOW__WRITERS)?"
         ),
         "settings.toml: top: unknown setting",
     ]
+
+
+@pytest.mark.parametrize("text", [f'"postgresql://u:{SECRET}@h" = 1', f'[sqs]\n"{SECRET}" = "x"'])
+def test_a_value_that_stands_where_a_key_belongs_is_not_shown(text: str) -> None:
+    (line,) = _refusal(_file(text), {})
+    assert SECRET not in line
+    assert line.startswith("settings.toml: ")
+    assert "unknown setting" in line
+
+
+def test_a_section_that_is_no_table_is_refused() -> None:
+    (line,) = _refusal(_file("flow = 3"), {"CONSUMER_FLOW__WRITERS": "2"})
+    assert line.startswith("settings.toml: flow")
 
 
 def test_variables_that_kubernetes_sets_for_a_service_called_consumer_are_not_ours() -> None:
@@ -372,7 +383,7 @@ def test_secret_files_reached_by_links_are_read_as_kubernetes_mounts_them() -> N
     Path("secrets/..data").symlink_to("..2026_01_01")
     Path("secrets/consumer_postgres__dsn").symlink_to("..data/consumer_postgres__dsn")
     read = load_settings(None, {"CONSUMER_SECRETS_DIR": "secrets"})
-    assert require_dsn(read) == SecretStr("postgresql://h/d")
+    assert connection_settings_of(read).dsn == "postgresql://h/d"
 
 
 def test_settings_cannot_be_changed() -> None:
