@@ -74,14 +74,27 @@ bench-peers: $(VENV)/.tools ## Measure it beside others that do the same job (AR
 	$(BIN)/python -m benchmarks peers $(ARGS)
 
 .PHONY: check
-check: $(SETUP) ## Format, lint, types, import direction, container files
+check: $(SETUP) ## Format, lint, types, import layers, container files, documents
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python docs/generate.py --check
+	$(build_site)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@if docker compose version >/dev/null 2>&1; then docker compose --profile takehome config --quiet; fi
+
+# From the root, so that the site has README.md, CONTRIBUTING.md and SECURITY.md as well.
+build_site = $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/site
+
+.PHONY: docs
+docs: $(SETUP) ## Build the site of the documents into build/site
+	$(build_site)
+
+.PHONY: reference
+reference: $(SETUP) ## Make the reference pages anew out of the code
+	$(BIN)/python docs/generate.py
 
 .PHONY: format
 format: $(SETUP) ## Format, and mend what ruff can mend

@@ -1,61 +1,171 @@
 """What the documents say is there, is there."""
 
 import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
+import click
 import pytest
-from click import Context, Group
+from pydantic import BaseModel
 
 from consumer.cli import cli
+from consumer.postgres.roles import ROLES
 from consumer.settings.sections import Settings
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 DECISIONS = ROOT / "docs" / "decisions"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+
+_LINK = re.compile(r"\]\((?P<file>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+_FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<code>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_COMMAND = re.compile(r"(?:^|[|(]|&&) *(?:[A-Z_]+=\S+ )*consumer (?P<rest>[^|&)]+)")
+_PATH = re.compile(r"(?:consumer|devkit|tests|docs|deploy|benchmarks|locks|\.ci)/[\w./-]*")
+_NOT_METRICS = {*ROLES, "consumer_postgres__dsn", "consumer_masking__keyring"}
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def _anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts and MyST make them."""
+    seen = Counter[str]()
+    anchors = set()
+    for heading in _HEADING.findall(_FENCE.sub("", _text(path))):
+        slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        anchors.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return anchors
+
+
+def _code() -> Iterator[str]:
+    """Each line of each shell block, and each piece of inline code."""
+    for path in DOCUMENTS:
+        for fence in _FENCE.finditer(_text(path)):
+            if fence["language"] == "sh":
+                yield from fence["code"].replace("\\\n", " ").splitlines()
+        yield from _INLINE.findall(_FENCE.sub("", _text(path)))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_link_leads_to_a_file(path: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)", path.read_text())
-    missing = [
-        link for link in links if "://" not in link and not path.parent.joinpath(link).exists()
-    ]
-    assert not missing
+def test_each_link_leads_to_a_file_and_each_anchor_to_a_heading(path: Path) -> None:
+    dead = []
+    for link in _LINK.finditer(_FENCE.sub("", _text(path))):
+        target = (path.parent / link["file"]).resolve() if link["file"] else path
+        if "://" in link["file"]:
+            continue
+        if not target.exists() or (link["anchor"] and link["anchor"] not in _anchors(target)):
+            dead.append(link[0])
+    assert not dead
 
 
 def test_the_index_has_each_decision_once_in_order() -> None:
-    listed = re.findall(
-        r"^(\d+)\. .*\((.*\.md)\)$", (DECISIONS / "README.md").read_text(), re.MULTILINE
-    )
+    listed = re.findall(r"^(\d+)\. .*\((.*\.md)\)$", _text(DECISIONS / "README.md"), re.MULTILINE)
     files = sorted(path.name for path in DECISIONS.glob("0*.md"))
     assert [name for _, name in listed] == files
     assert [int(number) for number, _ in listed] == [int(name[:4]) for name in files]
     assert len({name[:4] for name in files}) == len(files)
 
 
-def test_the_readme_has_each_command_and_no_other() -> None:
-    section = README.partition("### The command line")[2].partition("\n#")[0]
-    rows = [row.split() for row in re.findall(r"^\| `([^`]+)` \| ", section, re.MULTILINE)]
-    context = Context(cli)
-    assert sorted(name for name, *_ in rows) == sorted(cli.list_commands(context))
-    for name, *rest in rows:
-        command = cli.get_command(context, name)
-        if isinstance(command, Group):
-            assert sorted(rest[0].split("\\|")) == sorted(command.list_commands(context))
+def test_the_commands_that_are_shown_exist_with_their_options() -> None:
+    shown = {found["rest"] for line in _code() for found in _COMMAND.finditer(line)}
+    assert len(shown) > 30
+    assert not {rest: fault for rest in shown if (fault := _fault(rest))}
 
 
-def test_the_readme_names_settings_that_exist() -> None:
-    named = set(re.findall(r"CONSUMER_([A-Z]+)__([A-Z_]+)", README))
-    assert named
-    for section, key in named:
-        settings = Settings.model_fields[section.lower()].annotation
-        assert settings is not None
-        assert key.lower() in settings.model_fields
+def _fault(rest: str) -> str:
+    """What of a command line does not exist; empty if all of it does."""
+    context = click.Context(cli)
+    command: click.Command = cli
+    words = iter(re.findall(r'"[^"]*"|[^\s"]+', rest.partition(" #")[0]))
+    for word in words:
+        if word == "--config":
+            next(words)
+        elif word.startswith("--"):
+            if not any(word in each.opts for each in command.get_params(context)):
+                return f"no option {word}"
+        elif isinstance(command, click.Group):
+            found = command.get_command(context, word)
+            if found is None:
+                return f"no command {word}"
+            command = found
+    return ""
 
 
-def test_the_readme_names_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", README, re.MULTILINE))
+def test_the_settings_that_are_named_exist() -> None:
+    sections: dict[str, type[BaseModel]] = {
+        name: info.annotation
+        for name, info in Settings.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+    }
+    known = {f"{name}.{key}" for name, section in sections.items() for key in section.model_fields}
+    dotted = re.compile(rf"(?:{'|'.join(sections)})\.\w+")
+    named = {code for code in _code() if dotted.fullmatch(code)}
+    for path in DOCUMENTS:
+        variables = re.findall(r"CONSUMER_([A-Z]+)__([A-Z_]+)", _text(path))
+        named |= {f"{section}.{key}".lower() for section, key in variables}
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_the_targets_of_make_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", _text(ROOT / "Makefile"), re.MULTILINE))
+    named = {found for code in _code() for found in re.findall(r"^make ([a-z-]+)", code)}
     assert len(named) > 10
     assert named <= targets
+
+
+def test_the_metrics_that_are_named_exist() -> None:
+    reference = ROOT / "docs" / "reference" / "metrics.md"
+    known = set(re.findall(r"^\| `(\w+)` \|", _text(reference), re.MULTILINE))
+    named = {
+        name for path in DOCUMENTS for name in re.findall(r"\bconsumer_[a-z_]+\b", _text(path))
+    }
+    assert len(named & known) > 5
+    assert named - _NOT_METRICS <= known
+
+
+def test_the_paths_and_modules_that_are_named_exist() -> None:
+    paths = {code for code in _code() if _PATH.fullmatch(code) and "NNNN" not in code}
+    modules = {found for code in _code() for found in re.findall(r"^python -m ([\w.]+)", code)}
+    assert len(paths) > 10
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert not [module for module in modules if find_spec(module) is None]
+
+
+def test_the_reference_is_as_the_code_is() -> None:
+    # S603: the script is ours.
+    answer = subprocess.run(  # noqa: S603
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.stdout, answer.returncode) == ("", 0), answer.stderr
+
+
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "-c", "docs"]
+    # S603: the arguments are ours.
+    answer = subprocess.run(  # noqa: S603
+        [*command, "-d", tmp_path / "doctrees", ".", tmp_path / "site"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    pages = [*tmp_path.glob("site/**/*.html"), *tmp_path.glob("site/**/*.css")]
+    assert len(pages) > len(DOCUMENTS)
+    loads = re.compile(
+        r"""(?:<(?:script|img|iframe)\b[^>]*\bsrc=|<link\b[^>]*\bhref=|url\(|@import)
+        ["' (]*(?:https?:)?//""",
+        re.VERBOSE,
+    )
+    assert not [page for page in pages if loads.search(page.read_text())]
