@@ -10,7 +10,7 @@ from consumer.errors import (
     KeyRingError,
     KeySourceError,
 )
-from consumer.keys.sources import Given, KeySource, load_key_ring
+from consumer.keys.sources import InlineKeys, KeySource, load_key_ring
 from consumer.masking.key_ring import KeyRing
 from consumer.postgres.connection import ConnectionSettings, briefly_connected
 from consumer.postgres.key_registry import register_fingerprints
@@ -46,7 +46,7 @@ async def registered_key_ring(source: KeySource, server: ConnectionSettings) -> 
         KeyRingError: it is wrong, or the database knows another key under one of its names.
         KeySourceError, DatabaseError: it could not be read or compared, for now.
     """
-    if isinstance(source, Given):
+    if isinstance(source, InlineKeys):
         raise KeyRingError(
             "masking.keyring is read at the start alone: to change the ring of a running consumer,"
             " set masking.keyring_file or masking.keyring_source instead"

@@ -5,7 +5,7 @@ Another event is another class:
     class Payment(EventModel):
         table: ClassVar[str] = "payments"
         sent_on: ClassVar[str] = "paid_on"
-        person: ClassVar[str] = "account"
+        subject: ClassVar[str] = "account"
 
         account: Annotated[str, Stored(max_length=64)]
         cents: Annotated[int, Stored()]
@@ -119,7 +119,7 @@ class EventModel(BaseModel):
     """The table's name."""
     sent_on: ClassVar[str]
     """The column that takes the UTC day of SentTimestamp."""
-    person: ClassVar[str | None] = None
+    subject: ClassVar[str | None] = None
     """The column that says whose event it is, if one does."""
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
@@ -181,18 +181,18 @@ def duplicates_views_of(model: type[EventModel]) -> tuple[DuplicatesView, ...]:
     """The views of repeated tokens: one for each column whose equal tokens mean equal values.
 
     Raises:
-        SettingsError: a view's name is not one, or is there twice; `person` is not a column.
+        SettingsError: a view's name is not one, or is there twice; `subject` is not a column.
     """
     table = table_of(model)
-    if model.person is not None and model.person not in {each.name for each in table.columns}:
-        raise SettingsError(f"{_path(model)}: person names no column")
+    if model.subject is not None and model.subject not in {each.name for each in table.columns}:
+        raise SettingsError(f"{_path(model)}: subject names no column")
     repeats = tuple(
         DuplicatesView(
             into.view or f"repeated_{into.column}",
             table.name,
             into.column,
             model.sent_on,
-            model.person,
+            model.subject,
         )
         for into in _all_into(model)
         if into.mode in _TELLS_EQUALITY

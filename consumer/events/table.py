@@ -41,14 +41,14 @@ class Table:
 class DuplicatesView:
     """A view of schema `consumer`: what `column` of `table` holds more than once.
 
-    `day` is the table's column of days, `person` that of persons, None if it has none.
+    `day` and `subject` are columns of the table: the UTC day, and the user whose event it is.
     """
 
     view: str
     table: str
     column: str
     day: str
-    person: str | None = None
+    subject: str | None = None
 
 
 ColumnKinds = Mapping[str, Kind]

@@ -32,7 +32,7 @@ class UserLogin(EventModel):
 
     table: ClassVar[str] = "user_logins"
     sent_on: ClassVar[str] = "create_date"
-    person: ClassVar[str] = "user_id"
+    subject: ClassVar[str] = "user_id"
 
     user_id: Annotated[str, Stored(max_length=128)]
     device_type: Annotated[str, Stored(max_length=32)]

@@ -22,21 +22,21 @@ class Aws:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class InlineKeys:
     """The ring's JSON itself, as the settings had it at the start."""
 
     text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class RingFile:
+class KeyFile:
     """A file with the ring's JSON, such as a secret of Docker's or Kubernetes's."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class KmsFile:
+class KmsKeyFile:
     """A file with the ring as KMS wrapped it, in base64; the context is authenticated by KMS."""
 
     path: Path
@@ -52,8 +52,8 @@ class SecretsManager:
     aws: Aws
 
 
-KeySource = Given | RingFile | KmsFile | SecretsManager
-KeyFile = RingFile | KmsFile
+KeySource = InlineKeys | KeyFile | KmsKeyFile | SecretsManager
+FileSource = KeyFile | KmsKeyFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ async def load_key_ring(source: KeySource) -> KeyRing:
 async def read_ring(source: KeySource) -> ReadRing:
     """Read the ring's JSON, whatever it holds; raises as `load_key_ring` does."""
     match source:
-        case Given():
+        case InlineKeys():
             return ReadRing(source.text)
-        case RingFile():
+        case KeyFile():
             return ReadRing(read_text(source.path))
         case SecretsManager():
             from consumer.keys import aws  # noqa: PLC0415 - see above
 
             return ReadRing(_text(await aws.secret_value(source.aws, source.name)))
-        case KmsFile():
+        case KmsKeyFile():
             from consumer.keys import aws  # noqa: PLC0415 - see above
 
             wrapped = _wrapped(source.path, read_text(source.path))
@@ -93,14 +93,14 @@ async def read_ring(source: KeySource) -> ReadRing:
             return ReadRing(_text(unwrapped.plaintext), unwrapped.kms_key)
 
 
-async def content_of(source: KeyFile, ring: KeyRing, kms_key: str | None) -> bytes:
+async def content_of(source: FileSource, ring: KeyRing, kms_key: str | None) -> bytes:
     """What the file is to hold for a ring: wrapped with `kms_key` where there is one.
 
     Raises:
         KeyRingError, KeySourceError: of KMS.
     """
     text = ring.to_json().encode() + b"\n"
-    if isinstance(source, RingFile):
+    if isinstance(source, KeyFile):
         return text
     from consumer.keys import aws  # noqa: PLC0415 - see above
 
@@ -114,7 +114,7 @@ def warnings_of(source: KeySource) -> list[str]:
 
     Not refused, for Docker and Kubernetes mount secrets that way unless told otherwise.
     """
-    if isinstance(source, RingFile) and is_open_to_others(source.path):
+    if isinstance(source, KeyFile) and is_open_to_others(source.path):
         return [f"key ring: every user of this machine may read {source.path}: chmod o= it"]
     return []
 

@@ -101,7 +101,7 @@ async def _make_view(connection: asyncpg.Connection, repeats: DuplicatesView) ->
                 "give this column's Into a view of another name",
             )
         return []
-    if not {repeats.column, repeats.day, repeats.person or repeats.day} <= await columns_in(
+    if not {repeats.column, repeats.day, repeats.subject or repeats.day} <= await columns_in(
         connection, repeats.table
     ):
         return []
@@ -164,8 +164,8 @@ def create_table(table: Table) -> str:
 def create_view(repeats: DuplicatesView) -> str:
     """The statement that makes the view of the tokens that a column has more than once."""
     users = ""
-    if repeats.person is not None:
-        users = f",\n    count(DISTINCT event.{identifier(repeats.person)}) AS users"
+    if repeats.subject is not None:
+        users = f",\n    count(DISTINCT event.{identifier(repeats.subject)}) AS users"
     return load("repeats.sql").format(
         view=quoted(f"consumer.{repeats.view}"),
         table=quoted(repeats.table),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from consumer.errors import SettingsError
-from consumer.keys.sources import Aws, Given, KeySource, KmsFile, RingFile, SecretsManager
+from consumer.keys.sources import Aws, InlineKeys, KeyFile, KeySource, KmsKeyFile, SecretsManager
 from consumer.postgres.connection import ConnectionSettings
 from consumer.settings.loading import DEFAULT_PATH, variable_of
 from consumer.settings.sections import Settings
@@ -36,16 +36,16 @@ def key_source_of(settings: Settings) -> KeySource:
     """Where the key ring is; raises SettingsError if none of its three settings is set."""
     masking = settings.masking
     if masking.keyring is not None:
-        return Given(masking.keyring.get_secret_value())
+        return InlineKeys(masking.keyring.get_secret_value())
     if masking.keyring_file is not None:
-        return RingFile(masking.keyring_file)
+        return KeyFile(masking.keyring_file)
     if masking.keyring_source is None:
         _fail_unset("masking.keyring_file")
     region = settings.sqs.region or region_in(settings.sqs.queue_url or "")
     aws = Aws(region, masking.keyring_timeout_seconds)
     kind, _, name = masking.keyring_source.partition(":")
     if kind == "kms":
-        return KmsFile(Path(name), masking.kms_encryption_context or {}, aws)
+        return KmsKeyFile(Path(name), masking.kms_encryption_context or {}, aws)
     return SecretsManager(name, aws)
 
 

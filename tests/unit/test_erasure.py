@@ -100,19 +100,19 @@ class Anonymous(EventModel):
 class Pseudonymous(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
-    person: ClassVar[str] = "masked_user"
+    subject: ClassVar[str] = "masked_user"
     user: Annotated[str, Masked(IDENTIFIER, Into("masked_user"))]
 
 
 class Renamed(EventModel):
     table: ClassVar[str] = "visits"
     sent_on: ClassVar[str] = "day"
-    person: ClassVar[str] = "account"
+    subject: ClassVar[str] = "account"
     user: Annotated[str, Stored(max_length=8, column="account")]
 
 
 def test_only_a_model_that_names_an_unmasked_person_can_be_erased_from() -> None:
-    with pytest.raises(SettingsError, match="declares no person"):
+    with pytest.raises(SettingsError, match="declares no subject"):
         SubjectSearch(Anonymous)
     with pytest.raises(SettingsError, match="is masked"):
         SubjectSearch(Pseudonymous)

@@ -11,7 +11,7 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from pydantic import ValidationError
 
 from consumer.errors import SettingsError
-from consumer.keys.sources import Given, RingFile
+from consumer.keys.sources import InlineKeys, KeyFile
 from consumer.settings.endpoints import (
     connection_settings_of,
     key_source_of,
@@ -104,13 +104,13 @@ def test_the_fixed_names_of_variables_are_read() -> None:
     assert read.sqs.endpoint_url == "http://127.0.0.1:9324"
     assert read.sqs.region == "eu-central-1"
     assert connection_settings_of(read).dsn == "postgresql://u:p@h/d"
-    assert key_source_of(read) == Given('{"version": 1}')
+    assert key_source_of(read) == InlineKeys('{"version": 1}')
     assert read.http.port == 9000
 
 
 def test_the_places_of_a_key_ring_are_read() -> None:
     read = load_settings(None, {"CONSUMER_MASKING__KEYRING_FILE": "ring.json"})
-    assert key_source_of(read) == RingFile(Path("ring.json"))
+    assert key_source_of(read) == KeyFile(Path("ring.json"))
     path = _file(
         "[masking]\nkeyring_source = 'kms:/run/ring.kms'\nkms_encryption_context = {service = 'a'}"
     )

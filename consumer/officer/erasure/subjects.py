@@ -47,11 +47,11 @@ def subject_column(model: type[EventModel]) -> str:
     Raises:
         SettingsError: the model names none, or it is masked.
     """
-    name = model.person
+    name = model.subject
     if name is None:
-        raise SettingsError(f"{model.__name__} declares no person: nobody can be erased from it")
+        raise SettingsError(f"{model.__name__} declares no subject: nobody can be erased from it")
     if isinstance(storage_of(model, _field(model, name)), Masked):
-        raise SettingsError(f"{model.__name__}.{name} is masked: a person cannot be found by it")
+        raise SettingsError(f"{model.__name__}.{name} is masked: a subject cannot be found by it")
     return name
 
 
@@ -101,4 +101,4 @@ def _field(model: type[EventModel], column: str) -> str:
                 return name
         elif column == (storage.column or name):
             return name
-    raise SettingsError(f"{model.__name__}: person names no column")
+    raise SettingsError(f"{model.__name__}: subject names no column")

@@ -12,10 +12,10 @@ from consumer.errors import DatabaseError, KeyRingError
 from consumer.events.model import load_model, masked_columns
 from consumer.keys.file import ring_change, write_new
 from consumer.keys.sources import (
+    FileSource,
     KeyFile,
     KeySource,
-    KmsFile,
-    RingFile,
+    KmsKeyFile,
     content_of,
     load_key_ring,
     read_ring,
@@ -79,7 +79,7 @@ def new(context: CommandContext, path: Path | None, kid: str, kms_key: str | Non
       consumer keys new --kms alias/login-consumer
     """
     source = _key_file(_source(context.settings, path))
-    if isinstance(source, KmsFile) != (kms_key is not None):
+    if isinstance(source, KmsKeyFile) != (kms_key is not None):
         raise click.UsageError("--kms goes with a masking.keyring_source of kms:PATH, and only so")
     ring = KeyRing.generate(kid, os.urandom)
     write_new(source.path, run_async(content_of(source, ring, kms_key)))
@@ -232,7 +232,7 @@ def _change(settings: Settings, path: Path | None, edit: _Edit) -> KeyRing:
     return ring
 
 
-async def _replace(source: KeyFile, edit: _Edit) -> tuple[KeyRing, Path]:
+async def _replace(source: FileSource, edit: _Edit) -> tuple[KeyRing, Path]:
     with ring_change(source.path) as change:
         read = await read_ring(source)
         ring = await edit(KeyRing.parse(read.text))
@@ -240,11 +240,11 @@ async def _replace(source: KeyFile, edit: _Edit) -> tuple[KeyRing, Path]:
 
 
 def _source(settings: Settings, path: Path | None) -> KeySource:
-    return key_source_of(settings) if path is None else RingFile(path)
+    return key_source_of(settings) if path is None else KeyFile(path)
 
 
-def _key_file(source: KeySource) -> KeyFile:
-    if isinstance(source, RingFile | KmsFile):
+def _key_file(source: KeySource) -> FileSource:
+    if isinstance(source, KeyFile | KmsKeyFile):
         return source
     raise click.ClickException(
         "the settings do not name a file with the ring, and only a file is changed here: work on a"

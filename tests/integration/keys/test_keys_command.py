@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from consumer.cli import cli
 from consumer.errors import KeyRingError
 from consumer.keys.file import write_new
-from consumer.keys.sources import Aws, KmsFile, load_key_ring
+from consumer.keys.sources import Aws, KmsKeyFile, load_key_ring
 from consumer.masking.key_ring import KeyRing, KeyState
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.key_registry import register_fingerprints
@@ -223,7 +223,7 @@ async def test_a_wrapped_ring_is_made_and_changed_without_ever_lying_open(
     assert (await officer.keys("new", "--kms", await aws_admin.make_key())).code == 0
     assert (await officer.keys("add")).code == 0
     assert (await officer.keys("promote", "k2")).code == 0
-    ring = await load_key_ring(KmsFile(path, {"service": "login-consumer"}, Aws()))
+    ring = await load_key_ring(KmsKeyFile(path, {"service": "login-consumer"}, Aws()))
     assert ring.kids == ("k2", "k1")
     for file in path.parent.iterdir():
         assert b"keys" not in file.read_bytes()

@@ -11,9 +11,9 @@ import pytest
 from consumer.errors import KeyRingError, KeySourceError
 from consumer.keys.sources import (
     Aws,
-    Given,
-    KmsFile,
-    RingFile,
+    InlineKeys,
+    KeyFile,
+    KmsKeyFile,
     SecretsManager,
     load_key_ring,
     warnings_of,
@@ -36,25 +36,25 @@ def secret_name() -> str:
 
 
 async def test_a_ring_is_taken_as_given(key_ring_json: str, ring: KeyRing) -> None:
-    assert await load_key_ring(Given(key_ring_json)) == ring
+    assert await load_key_ring(InlineKeys(key_ring_json)) == ring
 
 
 async def test_a_ring_is_read_from_a_file(
     key_ring_json: str, ring: KeyRing, tmp_path: Path
 ) -> None:
     (tmp_path / "ring.json").write_text(key_ring_json)
-    assert await load_key_ring(RingFile(tmp_path / "ring.json")) == ring
+    assert await load_key_ring(KeyFile(tmp_path / "ring.json")) == ring
 
 
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyRingError, match=r"ring\.json: No such file"):
-        await load_key_ring(RingFile(tmp_path / "ring.json"))
+        await load_key_ring(KeyFile(tmp_path / "ring.json"))
 
 
 async def test_a_file_that_is_not_text_is_named_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "ring.json").write_bytes(b"\xff\xfesecret")
     with pytest.raises(KeyRingError, match=r"ring\.json: not UTF-8") as refused:
-        await load_key_ring(RingFile(tmp_path / "ring.json"))
+        await load_key_ring(KeyFile(tmp_path / "ring.json"))
     assert "secret" not in carried_by(refused.value)
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_others_may_read_or_write_is_warned_of(
     path = tmp_path / "ring.json"
     path.touch()
     path.chmod(mode)
-    assert len(warnings_of(RingFile(path))) == warned
+    assert len(warnings_of(KeyFile(path))) == warned
 
 
 async def test_a_ring_is_read_from_secrets_manager_by_name_and_by_arn(
@@ -95,10 +95,10 @@ async def test_a_wrapped_file_is_unwrapped_with_its_context(
 ) -> None:
     path = tmp_path / "ring.kms"
     path.write_text(await aws_admin.wrap(await aws_admin.make_key(), key_ring_json, CONTEXT) + "\n")
-    assert await load_key_ring(KmsFile(path, CONTEXT, Aws())) == ring
+    assert await load_key_ring(KmsKeyFile(path, CONTEXT, Aws())) == ring
     for context in ({}, {"service": "another"}):
         with pytest.raises(KeyRingError, match="InvalidCiphertextException") as refused:
-            await load_key_ring(KmsFile(path, context, Aws()))
+            await load_key_ring(KmsKeyFile(path, context, Aws()))
         assert refused.value.__context__ is None
 
 
@@ -109,7 +109,7 @@ async def test_a_ring_that_is_not_wrapped_is_refused_and_not_shown(
     path = tmp_path / "ring.kms"
     path.write_text(key_ring_json)
     with pytest.raises(KeyRingError, match="not base64") as refused:
-        await load_key_ring(KmsFile(path, {}, Aws()))
+        await load_key_ring(KmsKeyFile(path, {}, Aws()))
     assert key_ring_json[40:60] not in carried_by(refused.value)
 
 

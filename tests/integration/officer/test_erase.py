@@ -206,10 +206,10 @@ async def test_a_model_without_a_person_says_so(
 ) -> None:
     (tmp_path / "nobodys_model_of_a_test.py").write_text(
         "from consumer.events.user_login import UserLogin\n\n"
-        "class Visit(UserLogin):\n    person = None\n"
+        "class Visit(UserLogin):\n    subject = None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = "nobodys_model_of_a_test:Visit"
     shown = await erased(replace(office, variables={"CONSUMER_EVENT__MODEL": path}))
     assert shown.code == 1
-    assert "Visit declares no person" in shown.err
+    assert "Visit declares no subject" in shown.err
