@@ -7,8 +7,8 @@ import asyncpg
 
 from consumer.events.table import ColumnKinds, Table
 from consumer.postgres.errors import DRIVER_FAILURES, translated
+from consumer.postgres.queries import identifier, qualified
 from consumer.postgres.sink import columns_present
-from consumer.postgres.statements import identifier, quoted
 
 
 async def copy_out(
@@ -27,7 +27,7 @@ async def copy_out(
         OSError: `output` takes no more.
     """
     columns = ", ".join(identifier(column.name) for column in columns_present(table, kinds))
-    query = f"SELECT {columns} FROM {quoted(table.name)}"  # noqa: S608 - quoted names of the model
+    query = f"SELECT {columns} FROM {qualified(table.name)}"  # noqa: S608 - quoted names of the model
     with translated(DRIVER_FAILURES):
         status = await connection.copy_from_query(query, output=output, format="csv", header=True)
     return int(status.rsplit(" ", 1)[-1])

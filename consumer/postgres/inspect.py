@@ -12,8 +12,8 @@ import asyncpg
 from consumer.errors import DatabaseRefusedError
 from consumer.events.table import Column, ColumnKinds, Kind, Table
 from consumer.postgres.errors import translated
-from consumer.postgres.schema import schema_version
-from consumer.postgres.statements import load, migrations, quoted
+from consumer.postgres.queries import load_statement, qualified
+from consumer.postgres.schema import migrations, schema_version
 
 _KINDS = {
     "text": Kind.TEXT,
@@ -60,7 +60,9 @@ async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
     with translated():
         findings = await _bookkeeping(connection)
         settings = await _settings(connection)
-        records = await connection.fetch(load("columns.sql"), quoted(table.name))
+        records = await connection.fetch(
+            load_statement("consumer.postgres", "sql/columns.sql"), qualified(table.name)
+        )
     is_migrated = all(finding.ok for finding in findings)
     findings += settings
     actual = {record["name"]: _Actual(**record) for record in records}
@@ -91,7 +93,9 @@ async def table_kinds(connection: asyncpg.Connection, table: Table) -> ColumnKin
         DatabaseError: as of any statement.
     """
     with translated():
-        records = await connection.fetch(load("columns.sql"), quoted(table.name))
+        records = await connection.fetch(
+            load_statement("consumer.postgres", "sql/columns.sql"), qualified(table.name)
+        )
     if not records:
         raise DatabaseRefusedError("42P01", f"table {table.name} is missing: {_MIGRATE}")
     return _kinds(table, {record["name"]: _Actual(**record) for record in records})
@@ -116,7 +120,7 @@ async def _bookkeeping(connection: asyncpg.Connection) -> list[Finding]:
     if not await connection.fetchval("SELECT has_schema_privilege('consumer', 'USAGE')"):
         advice = "GRANT USAGE ON SCHEMA consumer"
         return [_failure("this role may not use schema consumer", advice, "42501")]
-    lacking = await connection.fetch(load("missing_rights.sql"))
+    lacking = await connection.fetch(load_statement("consumer.postgres", "sql/missing_rights.sql"))
     rights = ", ".join(f"{right['privilege']} ON {right['what']}" for right in lacking)
     if any(right["present"] for right in lacking):
         return [_failure("this role lacks rights in schema consumer", f"GRANT {rights}", "42501")]

@@ -8,14 +8,12 @@ import asyncpg
 
 from consumer.errors import KeyRingError
 from consumer.postgres.errors import translated
+from consumer.postgres.queries import load_queries
 
-_REMEMBER = """
-    INSERT INTO consumer.masking_keys (kid, "check")
-    SELECT * FROM unnest($1::text[], $2::bytea[]) ORDER BY 1
-    ON CONFLICT DO NOTHING
-"""
-_KNOWN = 'SELECT kid, "check" FROM consumer.masking_keys WHERE kid = ANY ($1::text[])'
-_FIRST_SEEN = "SELECT kid, first_seen FROM consumer.masking_keys"
+_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_REGISTER = _QUERIES["register_fingerprints"]
+_REGISTERED = _QUERIES["registered_fingerprints"]
+_FIRST_SEEN = _QUERIES["first_seen"]
 
 
 async def register_fingerprints(
@@ -33,7 +31,7 @@ async def register_fingerprints(
     with translated():
         async with connection.transaction():
             # Waits for another replica that is about to leave the same names, until it commits.
-            await connection.execute(_REMEMBER, list(checks), list(checks.values()))
+            await connection.execute(_REGISTER, list(checks), list(checks.values()))
             # A statement of its own, so that it sees what that replica committed.
             await compare_fingerprints(connection, checks)
 
@@ -46,7 +44,7 @@ async def compare_fingerprints(connection: asyncpg.Connection, checks: Mapping[s
         DatabaseError: as of any statement.
     """
     with translated():
-        known = await connection.fetch(_KNOWN, list(checks))
+        known = await connection.fetch(_REGISTERED, list(checks))
     faults = [
         f"{kid} is not the key that this database knows as {kid}: use the key ring of the other"
         " replicas, or give the new key a name of its own"

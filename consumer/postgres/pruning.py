@@ -3,6 +3,9 @@
 import asyncpg
 
 from consumer.postgres.errors import translated
+from consumer.postgres.queries import load_queries
+
+_PRUNE = load_queries("consumer.postgres", "sql/queries.sql")["prune_ledger"]
 
 
 async def prune_ledger(connection: asyncpg.Connection) -> tuple[int, ...]:
@@ -16,4 +19,4 @@ async def prune_ledger(connection: asyncpg.Connection) -> tuple[int, ...]:
         DatabaseError: 55P03 if a slot is in use longer than we wait; try again later.
     """
     with translated():
-        return tuple(await connection.fetchval("SELECT consumer.truncate_idle_slots()"))
+        return tuple(await connection.fetchval(_PRUNE))

@@ -7,8 +7,8 @@ import asyncpg
 from consumer.errors import DatabaseRefusedError
 from consumer.events.table import DuplicatesView, Table
 from consumer.postgres.errors import translated
+from consumer.postgres.queries import identifier, load_statement, qualified
 from consumer.postgres.schema import columns_in
-from consumer.postgres.statements import identifier, load, quoted
 
 ROLES = ("consumer_writer", "consumer_analyst", "consumer_officer", "consumer_maintenance")
 _UNDEFINED_TABLE = "42P01"
@@ -38,16 +38,16 @@ async def grant_roles(
             present = await columns_in(connection, table.name)
             if not present:
                 raise DatabaseRefusedError(_UNDEFINED_TABLE, f"table {table.name} is missing")
-            views = [quoted(f"consumer.{each.view}") for each in repeats]
+            views = [qualified(f"consumer.{each.view}") for each in repeats]
             found = [
                 view
                 for view in views
                 if await connection.fetchval("SELECT to_regclass($1)", view) is not None
             ]
             tokens = ", ".join(identifier(name) for name in masked if name in present)
-            statements = load("roles.sql").format(
-                table=quoted(table.name),
-                schema=await connection.fetchval(_SCHEMA, quoted(table.name)),
+            statements = load_statement("consumer.postgres", "sql/roles.sql").format(
+                table=qualified(table.name),
+                schema=await connection.fetchval(_SCHEMA, qualified(table.name)),
                 views="".join(f", {view}" for view in found),
                 update=f", UPDATE ({tokens})" if tokens else "",
             )

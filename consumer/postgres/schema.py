@@ -1,13 +1,14 @@
 """Makes and upgrades schema `consumer`, and an event's table where there is none."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 
 import asyncpg
 
 from consumer.errors import DatabaseRefusedError, SettingsError
 from consumer.events.table import Column, DuplicatesView, Kind, Table
 from consumer.postgres.errors import translated
-from consumer.postgres.statements import identifier, literal, load, migrations, quoted
+from consumer.postgres.queries import identifier, literal, load_statement, qualified
 
 _OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
 _DUPLICATE_TABLE = "42P07"
@@ -50,7 +51,7 @@ async def migrate(
         async with connection.transaction():
             await connection.execute(_LOCK)
             done = await _upgrade(connection)
-            if await connection.fetchval("SELECT to_regclass($1)", quoted(table.name)) is None:
+            if await connection.fetchval("SELECT to_regclass($1)", qualified(table.name)) is None:
                 await connection.execute(_OUT_OF_OUR_SCHEMA)
                 await connection.execute(create_table(table))
                 done.append(f"created table {table.name}")
@@ -78,7 +79,7 @@ async def add_column(connection: asyncpg.Connection, table: Table, name: str) ->
             # Whoever queues behind ALTER TABLE's lock waits as long as ALTER TABLE does.
             await connection.execute("SET LOCAL lock_timeout = '5s'")
             await connection.execute(
-                f"ALTER TABLE {quoted(table.name)} ADD COLUMN IF NOT EXISTS {column}"
+                f"ALTER TABLE {qualified(table.name)} ADD COLUMN IF NOT EXISTS {column}"
             )
     return (f"added column {table.name}.{name}: running consumers fill it from their next start",)
 
@@ -86,15 +87,17 @@ async def add_column(connection: asyncpg.Connection, table: Table, name: str) ->
 async def columns_in(connection: asyncpg.Connection, table: str) -> frozenset[str]:
     """The names of the columns that a table or view has; none if it is not there."""
     return frozenset(
-        record["attname"] for record in await connection.fetch(_COLUMNS, quoted(table))
+        record["attname"] for record in await connection.fetch(_COLUMNS, qualified(table))
     )
 
 
 async def _make_view(connection: asyncpg.Connection, repeats: DuplicatesView) -> list[str]:
     """Make the view if it is not there; never anew, for others may have built upon it."""
-    name, table = quoted(f"consumer.{repeats.view}"), quoted(repeats.table)
+    name, table = qualified(f"consumer.{repeats.view}"), qualified(repeats.table)
     if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-        if not await connection.fetchval(load("view_reads.sql"), name, table):
+        if not await connection.fetchval(
+            load_statement("consumer.postgres", "sql/view_reads.sql"), name, table
+        ):
             raise DatabaseRefusedError(
                 _DUPLICATE_TABLE,
                 f"consumer.{repeats.view} is there, and is not of {repeats.table}: "
@@ -116,6 +119,18 @@ async def schema_version(connection: asyncpg.Connection) -> int:
     newest = await connection.fetchval("SELECT coalesce(max(number), 0) FROM consumer.migrations")
     assert isinstance(newest, int)
     return newest
+
+
+def migrations() -> tuple[tuple[int, str, str], ...]:
+    """Number, file name and text of each migration, in order."""
+    found = sorted(
+        (files("consumer.postgres") / "sql" / "migrations").iterdir(), key=lambda path: path.name
+    )
+    return tuple(
+        (int(path.name.split("_", 1)[0]), path.name, path.read_text(encoding="utf-8"))
+        for path in found
+        if path.name.endswith(".sql")
+    )
 
 
 async def _upgrade(connection: asyncpg.Connection) -> list[str]:
@@ -158,7 +173,7 @@ def create_table(table: Table) -> str:
         for column in table.columns
         if not column.optional
     )
-    return f"CREATE TABLE {quoted(table.name)} ({columns})"
+    return f"CREATE TABLE {qualified(table.name)} ({columns})"
 
 
 def create_view(repeats: DuplicatesView) -> str:
@@ -166,9 +181,9 @@ def create_view(repeats: DuplicatesView) -> str:
     users = ""
     if repeats.subject is not None:
         users = f",\n    count(DISTINCT event.{identifier(repeats.subject)}) AS users"
-    return load("repeats.sql").format(
-        view=quoted(f"consumer.{repeats.view}"),
-        table=quoted(repeats.table),
+    return load_statement("consumer.postgres", "sql/repeats.sql").format(
+        view=qualified(f"consumer.{repeats.view}"),
+        table=qualified(repeats.table),
         column=identifier(repeats.column),
         name=literal(f"{repeats.table}.{repeats.column}"),
         day=identifier(repeats.day),

@@ -12,7 +12,7 @@ from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Wr
 from consumer.postgres.arrays import array_literal
 from consumer.postgres.connection import Connections, ConnectionSettings
 from consumer.postgres.errors import FAILURES, translate
-from consumer.postgres.statements import identifier, load, quoted
+from consumer.postgres.queries import identifier, load_statement, qualified
 
 _Key = tuple[int, str]
 _Values = tuple[ColumnValue, ...]
@@ -37,7 +37,7 @@ def column_lists(table: Table, kinds: ColumnKinds, first_parameter: int) -> dict
     columns = columns_present(table, kinds)
     casts = (_CASTS[kinds[column.name]] for column in columns)
     return {
-        "table": quoted(table.name),
+        "table": qualified(table.name),
         "columns": ", ".join(identifier(column.name) for column in columns),
         "aliases": ", ".join(f"c{position}" for position in range(len(columns))),
         "arrays": ", ".join(
@@ -48,7 +48,9 @@ def column_lists(table: Table, kinds: ColumnKinds, first_parameter: int) -> dict
 
 def write_statement(table: Table, kinds: ColumnKinds) -> str:
     """The text of the statement; its parameters are what `parameters` makes of a batch."""
-    return load("write.sql").format(**column_lists(table, kinds, _FIRST_COLUMN_PARAMETER))
+    return load_statement("consumer.postgres", "sql/write.sql").format(
+        **column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
+    )
 
 
 def parameters(batch: Sequence[Outcome], event: str, columns: int) -> list[_Array | str]:

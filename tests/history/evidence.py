@@ -6,8 +6,8 @@ import asyncpg
 
 from consumer.events.table import ColumnKinds, Table
 from consumer.messages import ColumnValue
+from consumer.postgres.queries import identifier, qualified
 from consumer.postgres.sink import columns_present
-from consumer.postgres.statements import identifier, quoted
 from tests.history.steps import Entry, Landed, QuarantineRow, Step
 
 _QUARANTINE = """
@@ -30,7 +30,7 @@ async def landed(connection: asyncpg.Connection, table: Table, kinds: ColumnKind
     columns = ", ".join(identifier(column.name) for column in columns_present(table, kinds))
     rows: Sequence[tuple[ColumnValue, ...]] = [
         tuple(row)
-        for row in await connection.fetch(f"SELECT {columns} FROM {quoted(table.name)}")  # noqa: S608 - quoted
+        for row in await connection.fetch(f"SELECT {columns} FROM {qualified(table.name)}")  # noqa: S608 - quoted
     ]
     ledger = await connection.fetch("SELECT message_id::text FROM consumer.ledger")
     quarantine = await connection.fetch(_QUARANTINE)

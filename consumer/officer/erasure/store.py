@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from consumer.postgres.errors import DRIVER_FAILURES, translated
-from consumer.postgres.statements import identifier, quoted
+from consumer.postgres.queries import identifier, qualified
 
 _REMEMBER = """
     INSERT INTO consumer.erased (column_name, kid, person_hash, erased_at)
@@ -64,7 +64,7 @@ async def delete_rows(
     connection: asyncpg.Connection, table: str, column: str, persons: Collection[str]
 ) -> int:
     """Delete all rows of these persons and return how many there were; raises DatabaseError."""
-    statement = _DELETE.format(table=quoted(table), column=identifier(column))
+    statement = _DELETE.format(table=qualified(table), column=identifier(column))
     with translated():
         status = await connection.execute(statement, list(persons))
     return int(status.rsplit(" ", 1)[-1])
@@ -72,7 +72,7 @@ async def delete_rows(
 
 async def persons(connection: asyncpg.Connection, table: str, column: str) -> AsyncIterator[str]:
     """Each person that a table has rows of; in a transaction. Raises DatabaseError."""
-    query = _PERSONS.format(table=quoted(table), column=identifier(column))
+    query = _PERSONS.format(table=qualified(table), column=identifier(column))
     with translated(DRIVER_FAILURES):
         async for (person,) in connection.cursor(query, prefetch=_ROWS_AT_A_TIME):
             yield person

@@ -7,8 +7,8 @@ import asyncpg
 
 from consumer.errors import DatabaseRefusedError
 from consumer.postgres.errors import translated
+from consumer.postgres.queries import identifier, qualified
 from consumer.postgres.schema import columns_in
-from consumer.postgres.statements import identifier, quoted
 
 _UNDEFINED_TABLE = "42P01"
 _SEALED = "SELECT count(*) FROM consumer.quarantine WHERE kid = $1"
@@ -70,4 +70,4 @@ def _count(table: str, columns: Sequence[str]) -> str:
         f"count(*) FILTER (WHERE starts_with({identifier(name)}, $1)) AS {identifier(name)}"
         for name in columns
     )
-    return f"SELECT {', '.join(counts)} FROM {quoted(table)}"  # noqa: S608 quoted names alone
+    return f"SELECT {', '.join(counts)} FROM {qualified(table)}"  # noqa: S608 quoted names alone

@@ -10,8 +10,8 @@ from consumer.errors import DataRejectedError
 from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Message, Reason, Row
 from consumer.postgres.errors import DRIVER_FAILURES, is_data, translate, translated
+from consumer.postgres.queries import load_statement
 from consumer.postgres.sink import column_lists, column_literals
-from consumer.postgres.statements import load
 
 _GROUPS = """
     SELECT event, reason, field_name, count(*) AS messages,
@@ -167,7 +167,7 @@ class Landing:
 
     def __init__(self, table: Table, kinds: ColumnKinds) -> None:
         lists = column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
-        self._statement = load("replay.sql").format(**lists)
+        self._statement = load_statement("consumer.postgres", "sql/replay.sql").format(**lists)
 
     async def land(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]

@@ -14,7 +14,7 @@ import asyncpg
 
 from consumer.errors import TokenError
 from consumer.postgres.errors import translated
-from consumer.postgres.statements import identifier, literal, load, quoted
+from consumer.postgres.queries import identifier, literal, load_statement, qualified
 
 # One at a time; held for a transaction only, for poolers know no locks of a session.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('consumer.remask', 0))"
@@ -191,7 +191,8 @@ async def _batches(
     """All pages that the table has now; what is added behind them has the newest tokens."""
     page_bytes = await connection.fetchval(_PAGE_BYTES)
     leaves = [
-        (leaf, size // page_bytes) for leaf, size in await connection.fetch(_LEAVES, quoted(table))
+        (leaf, size // page_bytes)
+        for leaf, size in await connection.fetch(_LEAVES, qualified(table))
     ]
     of_pages = sum(pages for _, pages in leaves)
     before = 0
@@ -243,7 +244,7 @@ async def _rewrite(
         f"{identifier(column)} = coalesce({alias}.new_token, event.{identifier(column)})"
         for alias, column in columns
     )
-    statement = load("remask.sql").format(
+    statement = load_statement("consumer.postgres", "sql/remask.sql").format(
         leaf=batch.leaf,
         assignments=", ".join(assignments),
         joins="\n".join(joins),
@@ -283,6 +284,6 @@ async def _count_rows_left(
     counts = ", ".join(
         f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in renewal.tokens
     )
-    query = f"SELECT {counts} FROM {quoted(renewal.table)}"  # noqa: S608 - quoted names alone
+    query = f"SELECT {counts} FROM {qualified(renewal.table)}"  # noqa: S608 - quoted names alone
     (left,) = await connection.fetch(query, renewal.like)
     done.left = dict(zip(renewal.tokens, left, strict=True))
