@@ -86,7 +86,8 @@ check: $(SETUP) ## Format, lint, types, import layers, container files, document
 	@if docker compose version >/dev/null 2>&1; then docker compose --profile takehome config --quiet; fi
 
 # From the root, so that the site has README.md, CONTRIBUTING.md and SECURITY.md as well.
-build_site = $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/site
+build_site = $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env \
+  -c docs -d build/doctrees . build/site
 
 .PHONY: docs
 docs: $(SETUP) ## Build the site of the documents into build/site

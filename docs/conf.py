@@ -17,11 +17,12 @@ myst_heading_anchors = 4
 highlight_language = "none"
 html_theme = "furo"
 html_copy_source = False
+html_show_copyright = False
 html_extra_path = ["site"]
 
 _CONTENTS_PAGES = ("docs/README", "docs/decisions/README")
-_CAPTION_OR_PAGE = re.compile(
-    r"^## (?P<caption>.+)$|^(?:-|\d+\.) \[[^]]+\]\((?P<page>[^)#]+\.md)\)", re.MULTILINE
+_CAPTION_OR_LINK = re.compile(
+    r"^## (?P<caption>.+)$|^(?:-|\d+\.) \[(?P<title>[^]]+)\]\((?P<page>[^)#]+\.md)\)", re.MULTILINE
 )
 
 
@@ -30,16 +31,16 @@ def add_table_of_contents(_app: Sphinx, name: str, source: list[str]) -> None:
     if name not in _CONTENTS_PAGES:
         return
     caption = ""
-    pages: dict[str, list[str]] = {}
-    for found in _CAPTION_OR_PAGE.finditer(source[0]):
+    entries: dict[str, list[str]] = {}
+    for found in _CAPTION_OR_LINK.finditer(source[0]):
         if found["caption"]:
             caption = found["caption"]
         else:
-            pages.setdefault(caption, []).append(found["page"])
-    for title, names in pages.items():
+            entries.setdefault(caption, []).append(f"{found['title']} <{found['page']}>")
+    for title, links in entries.items():
         options = f":hidden:\n:caption: {title}" if title else ":hidden:"
-        entries = "\n".join(names)
-        source[0] += f"\n```{{toctree}}\n{options}\n\n{entries}\n```\n"
+        listed = "\n".join(links)
+        source[0] += f"\n```{{toctree}}\n{options}\n\n{listed}\n```\n"
 
 
 def setup(app: Sphinx) -> None:
