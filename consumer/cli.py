@@ -13,6 +13,7 @@ import click
 
 from consumer import __version__
 from consumer.errors import ConsumerError
+from consumer.telemetry.redaction import describe
 
 _COMMANDS = {
     "run": ("consumer.commands.run:run", "Consume the queue until SIGTERM."),
@@ -108,9 +109,6 @@ def _fail(errors: Sequence[BaseException]) -> NoReturn:
 
 
 def _unforeseen(error: BaseException) -> list[str]:
-    # Imported here: it takes longer than the help may take.
-    from consumer.telemetry.logs import describe  # noqa: PLC0415
-
     description = describe(error)
     frames = description["frames"]
     assert isinstance(frames, list)

@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from consumer.errors import (
@@ -39,9 +38,11 @@ from consumer.sqs.facts import QueueFacts, queue_facts
 from consumer.sqs.source import SqsSource
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.events import Listener
-from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.health import Health
+from consumer.telemetry.http_server import serve_http
 from consumer.telemetry.logs import Logger, log_events
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.totals import Totals
 
 # `drain` ends after this many empty receives in a row with nothing in flight; each is a long poll,
 # so it has asked all of SQS's servers.
@@ -52,32 +53,6 @@ _WATCHDOG_SECONDS = 10.0
 _COMES_AGAIN = "what was not deleted comes again after the queue's visibility timeout"
 
 _T = TypeVar("_T")
-
-
-@dataclass(slots=True)
-class Totals:
-    """What a run did so far, in messages; a hooks listener."""
-
-    received: int = 0
-    written: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    deleted: int = 0
-
-    def listen(self, event: telemetry.TelemetryEvent) -> None:
-        """Count one event."""
-        match event:
-            case telemetry.Received():
-                self.received += event.count
-                self.duplicate += event.redelivered
-            case telemetry.Committed():
-                self.written += event.rows
-                self.duplicate += event.duplicates
-                self.quarantined += sum(event.quarantined.values())
-            case telemetry.Deleted():
-                self.deleted += event.count
-            case _:
-                pass
 
 
 class GraceExceededError(ConsumerError):
@@ -144,7 +119,6 @@ class _Service:
         self.totals = Totals()
         self.reload_asked = asyncio.Event()  # set by SIGHUP
         self._settings = settings
-        self._logger = logger
         self._until_empty = until_empty
         self._wait_seconds = settings.sqs.wait_seconds
         if until_empty:
@@ -177,7 +151,7 @@ class _Service:
             port = await stack.enter_async_context(
                 serve_http(settings.http, self._health, self._metrics.render)
             )
-            self._logger.info("listening", host=settings.http.host, port=port)
+            self._emit(telemetry.Listening(settings.http.host, port))
             ring = await self._once_reachable(stop, lambda: self._key_ring(source))
             if ring is None:
                 return
@@ -196,7 +170,7 @@ class _Service:
                 call_timeout_seconds=settings.sqs.call_timeout_seconds,
             )
             pipeline = self._make_pipeline(stop, queue, sink, Transform(model, kinds, ring), facts)
-            self._logger.info("consuming", visibility_seconds=facts.visibility_seconds)
+            self._emit(telemetry.Consuming(facts.visibility_seconds))
             reloading = reload_key_ring(
                 self.reload_asked,
                 lambda: registered_key_ring(source, server),
@@ -227,7 +201,7 @@ class _Service:
     async def _key_ring(self, source: KeySource) -> KeyRing:
         ring = await load_key_ring(source)
         for warning in warnings_of(source):
-            self._logger.warning(warning)
+            self._emit(telemetry.ConfigurationWarning(warning))
         self._emit(telemetry.KeyRingLoaded(ring.primary, len(ring.keys), reloaded=False))
         return ring
 
@@ -235,7 +209,7 @@ class _Service:
         seconds = self._settings.sqs.call_timeout_seconds
         facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
         for warning in facts.warnings():
-            self._logger.warning(warning)
+            self._emit(telemetry.ConfigurationWarning(warning))
         return facts
 
     async def _once_reachable(
@@ -261,9 +235,7 @@ class _Service:
                 self._emit(telemetry.KeyRingReadFailed(error.operation, error.code, pause))
             except DatabaseError as error:
                 pause = backoff.pause_seconds()
-                self._emit(
-                    telemetry.WriteFailed(0, error.sqlstate, refused=False, pause_seconds=pause)
-                )
+                self._emit(telemetry.DatabaseUnavailable(error.sqlstate, pause))
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
@@ -275,9 +247,9 @@ class _Service:
             try:
                 async with briefly_connected(server) as connection:
                     emptied = await prune_ledger(connection)
-                self._logger.info("ledger kept", emptied_slots=len(emptied))
+                self._emit(telemetry.LedgerPruned(len(emptied)))
             except DatabaseError as error:  # among them a missing right: `check` names it
-                self._logger.warning("ledger not kept", sqlstate=error.sqlstate)
+                self._emit(telemetry.LedgerPruneFailed(error.sqlstate))
             await asyncio.sleep(self._settings.postgres.prune_interval_seconds)
 
     def _stop_when_empty(self, stop: asyncio.Event) -> Listener:

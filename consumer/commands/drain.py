@@ -11,7 +11,7 @@ from consumer.commands.context import CommandContext
 from consumer.commands.status import StatusLine, bar
 from consumer.errors import QueueError
 from consumer.runtime import run_async, spare_the_cycle_collector
-from consumer.service import Totals, serve
+from consumer.service import serve
 from consumer.settings.endpoints import queue_address_of
 from consumer.settings.sections import Settings
 from consumer.sqs.client import open_transport
@@ -19,6 +19,7 @@ from consumer.sqs.facts import queue_facts
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.events import Listener
 from consumer.telemetry.logs import make_logger, stdlib_logs_to
+from consumer.telemetry.totals import Totals
 
 
 @click.command()

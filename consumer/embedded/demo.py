@@ -29,7 +29,7 @@ from consumer.officer.recovery.recoverer import recover
 from consumer.postgres.connection import connected
 from consumer.postgres.schema import migrate
 from consumer.runtime import run_async
-from consumer.service import Totals, serve
+from consumer.service import serve
 from consumer.settings.endpoints import connection_settings_of, queue_address_of
 from consumer.settings.sections import (
     HttpSettings,
@@ -42,6 +42,7 @@ from consumer.sqs.client import open_transport
 from consumer.sqs.sending import batches, send_batch
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.logs import make_logger
+from consumer.telemetry.totals import Totals
 
 _SEED = 1
 _SEND_SECONDS = 10.0

@@ -257,6 +257,8 @@ class Pipeline:
                         await self._commit(part, backoff)
                     return
             else:
+                if backoff.failing:
+                    self._emit(telemetry.DatabaseRecovered())
                 backoff.succeeded()
                 self._hand_to_deleters(batch, written, self._clock() - started)
                 return
@@ -291,6 +293,8 @@ class Pipeline:
                 written.rows, written.quarantined, written.duplicates, seconds, sent_ms
             )
         )
+        for reason, count in written.quarantined.items():
+            self._emit(telemetry.MessagesQuarantined(reason, count))
 
     def _add_deleter(self, deletes: asyncio.TaskGroup) -> None:
         self._deleters += 1

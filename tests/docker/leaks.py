@@ -30,7 +30,7 @@ class Leaks:
     def check_logs(self) -> None:
         """The logs of all containers, PostgreSQL's own among them."""
         logs = self._system.compose("logs", "--no-color", "--timestamps").encode()
-        for sign in (b'"consuming"', b'"quarantined"', b"database system is ready"):
+        for sign in (b'"consuming"', b'"messages quarantined"', b"database system is ready"):
             if sign not in logs:
                 raise CheckError(f"the logs do not tell of {sign.decode()}: were they read?")
         self._check("a log", logs)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from consumer.embedded.demo import demo, run_demo
-from consumer.service import Totals
+from consumer.telemetry.totals import Totals
 from tests.waiting import eventually
 
 SAMPLE = Path(__file__).parents[1] / "data" / "login-events.jsonl"

@@ -6,7 +6,8 @@ import sys
 
 from consumer.healthcheck import healthcheck
 from consumer.settings.sections import HttpSettings
-from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.health import Health
+from consumer.telemetry.http_server import serve_http
 
 
 def _render(_accept: str) -> tuple[bytes, str]:

@@ -87,7 +87,7 @@ async def rotation(here: Place, tmp_path: Path) -> AsyncIterator[Rotation]:
 
 
 def reloads(replica: Running) -> int:
-    return sum('"key ring loaded again"' in line for line in replica.err)
+    return sum('"key ring reloaded"' in line for line in replica.err)
 
 
 async def reload(replicas: list[Running]) -> None:

@@ -11,7 +11,8 @@ from consumer.settings.sections import HttpSettings
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
-from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.health import Health
+from consumer.telemetry.http_server import serve_http
 
 
 @pytest.fixture(autouse=True)

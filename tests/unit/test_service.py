@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.errors import DatabaseError, DatabaseRefusedError, QueueError, QueueRefusedError
-from consumer.messages import Reason
 from consumer.pipeline.pipeline import Pipeline
-from consumer.service import Totals, _Service
+from consumer.service import _Service
 from consumer.settings.sections import Settings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.events import Listener
@@ -45,19 +44,6 @@ def service(
 
 def received(count: int) -> telemetry.Received:
     return telemetry.Received(count, redelivered=0, seconds=1.0)
-
-
-def test_totals_add_up_to_what_was_received() -> None:
-    totals = Totals()
-    for event in (
-        telemetry.Received(10, redelivered=2, seconds=0.1),
-        telemetry.Committed(5, {Reason.NOT_JSON: 1, Reason.TOO_LONG: 1}, 1, 0.1, (0,) * 8),
-        telemetry.Deleted(8),
-        telemetry.Extended(3),
-    ):
-        totals.listen(event)
-    assert totals == Totals(received=10, written=5, duplicate=3, quarantined=2, deleted=8)
-    assert totals.received == totals.written + totals.duplicate + totals.quarantined
 
 
 @pytest.mark.parametrize(

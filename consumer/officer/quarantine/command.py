@@ -20,7 +20,7 @@ from consumer.postgres.connection import connected
 from consumer.runtime import run_async
 from consumer.settings.endpoints import connection_settings_of, key_source_of
 from consumer.settings.sections import Settings
-from consumer.telemetry.logs import escaped
+from consumer.telemetry.redaction import escaped
 
 _HEADER = ("event", "reason", "field", "messages", "first day", "last day")
 _MAX_BODY_BYTES = 1024 * 1024

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol, TextIO
 import click
 
 from consumer.officer.recovery.query import Answer
-from consumer.telemetry.logs import escaped
+from consumer.telemetry.redaction import escaped
 
 _HEADER_ROWS = 1
 

@@ -120,7 +120,7 @@ async def test_under_load_tokens_become_the_new_keys_and_no_message_is_lost(
         here_too.put(TWO)
         running.process.send_signal(signal.SIGHUP)
         place.send(*logins(1500, 1500))
-        reloaded = await running.logged("key ring loaded again")
+        reloaded = await running.logged("key ring reloaded")
         assert (reloaded["primary"], reloaded["keys"]) == ("k2", 2)
         place.send(*logins(3000, 300))
         await eventually(place.is_clean, within_seconds=_DEADLINE_SECONDS)
@@ -147,7 +147,7 @@ async def test_after_a_reload_each_row_is_what_the_new_ring_makes_of_its_message
     async with here_too.running() as running:
         here_too.put(TWO)
         running.process.send_signal(signal.SIGHUP)
-        await running.logged("key ring loaded again")
+        await running.logged("key ring reloaded")
         sent = here_too.place.send(*logins(0, 50), "not an event")
         await eventually(here_too.place.is_clean, within_seconds=_DEADLINE_SECONDS)
         await here_too.written(1)
@@ -178,7 +178,7 @@ async def test_a_wrong_ring_is_refused_with_one_line_and_the_old_one_stays(
         metrics = await scraped(running)
         ended = await running.stopped()
     assert ended.code == 0
-    refusals = [json.loads(line)["why"] for line in running.err if "not taken over" in line]
+    refusals = [json.loads(line)["why"] for line in running.err if "reload rejected" in line]
     assert len(refusals) == len(WRONG)
     assert all(says in why for says, why in zip(WRONG, refusals, strict=True))
     for secret in re.findall(r'"key": "([^"]{20})', "".join(WRONG.values())):
@@ -196,10 +196,10 @@ async def test_a_ring_that_was_refused_is_taken_over_once_it_is_right(
     async with here_too.running() as running:
         here_too.ring_path.unlink()
         running.process.send_signal(signal.SIGHUP)
-        await running.logged("key ring not taken over, the one before it stays")
+        await running.logged("key ring reload rejected, keeping the current one")
         here_too.put(TWO)
         running.process.send_signal(signal.SIGHUP)
-        await running.logged("key ring loaded again")
+        await running.logged("key ring reloaded")
         here_too.place.send(*logins(0, 20))
         await here_too.written(1)
         assert set(await here_too.kids()) == {"k2"}
@@ -210,7 +210,7 @@ async def test_a_ring_in_a_variable_cannot_be_reloaded_and_says_so(here: Place) 
     async with consumer.running("run") as running:
         await running.logged("consuming")
         running.process.send_signal(signal.SIGHUP)
-        refused = await running.logged("key ring not taken over, the one before it stays")
+        refused = await running.logged("key ring reload rejected, keeping the current one")
         assert "set masking.keyring_file" in str(refused["why"])
         assert (await running.stopped()).code == 0
 
@@ -230,7 +230,7 @@ async def test_a_ring_of_secrets_manager_is_read_again(here: Place, aws_admin: A
         await running.logged("consuming")
         await aws_admin.replace_secret(name, TWO.to_json())
         running.process.send_signal(signal.SIGHUP)
-        assert (await running.logged("key ring loaded again"))["primary"] == "k2"
+        assert (await running.logged("key ring reloaded"))["primary"] == "k2"
         assert (await running.stopped()).code == 0
 
 
@@ -246,7 +246,7 @@ async def test_a_start_waits_for_secrets_manager_and_a_refusal_ends_it(
         AWS_ENDPOINT_URL="http://127.0.0.1:1",
     )
     async with consumer.running("run") as running:
-        waiting = await running.logged("key ring not read")
+        waiting = await running.logged("key ring read failed")
         assert (waiting["operation"], waiting["code"]) == (
             "GetSecretValue",
             "EndpointConnectionError",

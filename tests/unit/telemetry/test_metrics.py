@@ -28,7 +28,6 @@ def samples(metrics: Metrics) -> dict[str, float]:
         sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
         for family in parse(text)
         for sample in family.samples
-        if not sample.name.endswith("_created")
     }
 
 
@@ -43,6 +42,7 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
             seconds=0.004,
             sent_ms=(1_699_999_999_000,) * 8,
         ),
+        telemetry.MessagesQuarantined(Reason.NOT_JSON, 2),
         telemetry.Deleted(8),
         telemetry.Extended(4),
         telemetry.ReceiptHandlesExpired(3),
@@ -50,7 +50,11 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         telemetry.PollersChanged(7),
         telemetry.Bisected(8, "23514"),
         telemetry.QueueFailed("ReceiveMessage", "OverLimit", refused=False, pause_seconds=1),
+        telemetry.QueueFailed("ReceiveMessage", "AccessDenied", refused=True, pause_seconds=1),
         telemetry.WriteFailed(8, "57P01", refused=False, pause_seconds=1),
+        telemetry.DatabaseUnavailable("57P03", pause_seconds=1),
+        telemetry.LedgerPruned(1),
+        telemetry.LedgerPruneFailed("42501"),
         telemetry.KeyRingReadFailed("GetSecretValue", "ThrottlingException", 1),
         telemetry.KeyRingLoaded("k1", 1, reloaded=False),
         telemetry.KeyRingLoaded("k2", 2, reloaded=True),
@@ -68,14 +72,22 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         "consumer_messages_quarantined_total{not_json}": 2,
         "consumer_messages_deleted_total": 8,
         "consumer_messages_extended_total": 4,
-        "consumer_messages_lapsed_total": 3,
+        "consumer_messages_receipt_handle_expired_total": 3,
         "consumer_messages_released_total": 1,
         "consumer_receives_total": 2,
         "consumer_receives_empty_total": 1,
         "consumer_pollers": 7,
         "consumer_batches_bisected_total": 1,
-        "consumer_queue_failures_total{OverLimit}{ReceiveMessage}": 1,
-        "consumer_write_failures_total{57P01}": 1,
+        "consumer_queue_failures_total{ReceiveMessage}{false}": 1,
+        "consumer_queue_failures_total{ReceiveMessage}{true}": 1,
+        "consumer_queue_failure_codes_total{OverLimit}{ReceiveMessage}": 1,
+        "consumer_queue_failure_codes_total{AccessDenied}{ReceiveMessage}": 1,
+        "consumer_write_failures_total{false}": 1,
+        "consumer_write_failures_total{true}": 0,
+        "consumer_write_failure_sqlstates_total{57P01}": 1,
+        "consumer_database_unavailable_total": 1,
+        "consumer_ledger_prunes_total{pruned}": 1,
+        "consumer_ledger_prunes_total{failed}": 1,
         "consumer_batch_rows_count": 1,
         "consumer_batch_rows_sum": 8,
         "consumer_commit_seconds_count": 1,
@@ -90,17 +102,27 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         "consumer_keyring_reloads_total{loaded}": 1,
         "consumer_keyring_reloads_total{refused}": 1,
         "consumer_keyring_reloads_total{failed}": 1,
-        "consumer_keyring_failures_total{ThrottlingException}": 1,
+        "consumer_keyring_read_failures_total": 1,
         f"consumer_build_info{{{__version__}}}": 1,
     }
     got = samples(metrics)
     assert {name: got.get(name) for name in expected} == expected
 
 
-def test_every_reason_is_there_from_the_start(metrics: Metrics) -> None:
+def test_series_of_known_labels_are_there_from_the_start(metrics: Metrics) -> None:
     got = samples(metrics)
     for reason in Reason:
         assert got[f"consumer_messages_quarantined_total{{{reason}}}"] == 0
+    for operation in ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"):
+        for refused in ("true", "false"):
+            assert got[f"consumer_queue_failures_total{{{operation}}}{{{refused}}}"] == 0
+    assert got["consumer_database_unavailable_total"] == 0
+
+
+def test_no_sample_says_when_a_counter_was_made(metrics: Metrics) -> None:
+    metrics.listen(telemetry.Committed(1, {}, 0, 0.01, (1,)))
+    for accept in ("", "application/openmetrics-text; version=1.0.0"):
+        assert b"_created" not in metrics.render(accept)[0]
 
 
 def test_messages_in_flight_are_asked_for_at_each_scrape() -> None:
@@ -117,7 +139,10 @@ def test_codes_from_outside_cannot_make_series_without_end(metrics: Metrics) -> 
         )
         metrics.listen(telemetry.WriteFailed(1, f"S{number}", refused=False, pause_seconds=1))
     got = samples(metrics)
-    for name in ("consumer_queue_failures_total", "consumer_write_failures_total"):
+    for name in (
+        "consumer_queue_failure_codes_total",
+        "consumer_write_failure_sqlstates_total",
+    ):
         series = [key for key in got if key.startswith(name)]
         assert len(series) == 51
         assert sum(got[key] for key in series) == 200

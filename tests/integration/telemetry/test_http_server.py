@@ -1,7 +1,8 @@
-"""The HTTP port: what it tells, and that nobody who reaches it can hurt the consumer."""
+"""The HTTP port: its pages, and that none of its clients can harm the consumer."""
 
 import asyncio
 import gc
+import gzip
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -14,17 +15,17 @@ import pytest
 from consumer.errors import SettingsError
 from consumer.settings.sections import HttpSettings
 from consumer.telemetry import events as telemetry
-from consumer.telemetry.health import Health, serve_http
+from consumer.telemetry.health import Health
+from consumer.telemetry.http_server import serve_http
 from consumer.telemetry.metrics import Metrics
 from tests.waiting import eventually
 
 LISTEN = HttpSettings(port=0, max_connections=8, request_timeout_seconds=30)
-EXTEND = "ChangeMessageVisibilityBatch"
 
 
 @dataclass(frozen=True)
 class Impatient:
-    """As the settings, but in less than their least."""
+    """A timeout shorter than the settings allow."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -83,6 +84,10 @@ async def exchange(port: int, request: bytes) -> bytes:
         writer.close()
 
 
+async def get_metrics(port: int, headers: str) -> bytes:
+    return await exchange(port, f"GET /metrics HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode())
+
+
 async def is_closed(reader: asyncio.StreamReader) -> bool:
     try:
         return await asyncio.wait_for(reader.read(), 10) == b""
@@ -96,7 +101,7 @@ async def test_ready_after_the_start_and_not_before(
     async with client.get("/readyz") as answer:
         assert answer.status == 503
         assert await answer.json() == {"status": "unready", "reasons": ["starting"]}
-    health.listen(telemetry.PollersChanged(1))
+    health.listen(telemetry.Consuming(30))
     async with client.get("/readyz") as answer:
         assert answer.status == 200
         assert answer.content_type == "application/json"
@@ -114,6 +119,22 @@ async def test_alive_until_a_receive_is_overdue(
         assert (await answer.json())["status"] == "failing"
 
 
+@pytest.mark.parametrize("accepted", ["gzip", "deflate, GZIP;q=0.5"])
+async def test_metrics_are_compressed_where_the_client_accepts_it(port: int, accepted: str) -> None:
+    head, _, body = (await get_metrics(port, f"Accept-Encoding: {accepted}\r\n")).partition(
+        b"\r\n\r\n"
+    )
+    assert b"Content-Encoding: gzip" in head
+    assert b"consumer_messages_in_flight 3.0" in gzip.decompress(body)
+
+
+@pytest.mark.parametrize("header", ["", "Accept-Encoding: br\r\n"])
+async def test_metrics_are_not_compressed_otherwise(port: int, header: str) -> None:
+    answer = await get_metrics(port, header)
+    assert b"Content-Encoding" not in answer
+    assert b"consumer_messages_in_flight 3.0" in answer
+
+
 async def test_metrics_come_in_the_format_that_is_asked_for(client: aiohttp.ClientSession) -> None:
     async with client.get("/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
@@ -122,64 +143,6 @@ async def test_metrics_come_in_the_format_that_is_asked_for(client: aiohttp.Clie
     async with client.get("/metrics", headers=accept) as answer:
         assert answer.content_type == "application/openmetrics-text"
         assert (await answer.text()).endswith("# EOF\n")
-
-
-@pytest.mark.parametrize(
-    ("trouble", "reason", "recovery"),
-    [
-        (
-            telemetry.QueueFailed("ReceiveMessage", "AccessDenied", refused=True, pause_seconds=1),
-            "ReceiveMessage: AccessDenied",
-            telemetry.QueueRecovered("ReceiveMessage"),
-        ),
-        (
-            telemetry.QueueFailed(
-                "DeleteMessageBatch", "TimeoutError", refused=False, pause_seconds=1
-            ),
-            "DeleteMessageBatch: TimeoutError",
-            telemetry.QueueRecovered("DeleteMessageBatch"),
-        ),
-        (
-            telemetry.WriteFailed(10, "57P01", refused=False, pause_seconds=1),
-            "database: 57P01",
-            telemetry.Committed(10, {}, 0, 0.01, (1,) * 10),
-        ),
-    ],
-)
-def test_unready_with_the_code_while_something_fails(
-    health: Health,
-    trouble: telemetry.TelemetryEvent,
-    reason: str,
-    recovery: telemetry.TelemetryEvent,
-) -> None:
-    health.listen(telemetry.PollersChanged(1))
-    health.listen(trouble)
-    assert health.not_ready() == [reason]
-    assert health.not_alive() == []
-    health.listen(recovery)
-    assert health.not_ready() == []
-
-
-def test_a_failed_extension_alone_is_no_reason_for_nothing_may_tell_of_its_end(
-    health: Health,
-) -> None:
-    health.listen(telemetry.PollersChanged(1))
-    health.listen(telemetry.QueueFailed(EXTEND, "OverLimit", refused=False, pause_seconds=1))
-    assert health.not_ready() == []
-
-
-def test_what_failed_during_the_start_is_told_until_the_start_is_over(health: Health) -> None:
-    health.listen(telemetry.QueueFailed("GetQueueAttributes", "E", refused=False, pause_seconds=1))
-    health.listen(telemetry.WriteFailed(0, "57P03", refused=False, pause_seconds=1))
-    assert health.not_ready() == ["starting", "GetQueueAttributes: E", "database: 57P03"]
-    health.listen(telemetry.PollersChanged(1))
-    assert health.not_ready() == []
-
-
-def test_unready_once_it_is_stopping(health: Health) -> None:
-    health.listen(telemetry.PollersChanged(1))
-    health.listen(telemetry.Stopping(5))
-    assert health.not_ready() == ["stopping"]
 
 
 async def test_head_answers_as_get_without_a_body(client: aiohttp.ClientSession) -> None:
@@ -233,7 +196,7 @@ async def test_a_connection_carries_one_request(port: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA"])
-async def test_who_is_slow_to_ask_is_cut_off(impatient_port: int, sent: bytes) -> None:
+async def test_a_client_that_is_slow_to_send_is_cut_off(impatient_port: int, sent: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", impatient_port)
     writer.write(sent)
     assert await is_closed(reader)
@@ -268,12 +231,9 @@ async def test_a_thousand_connections_neither_start_threads_nor_stop_the_next(po
     await eventually(answers)
 
 
-async def test_a_stop_cuts_open_connections_off_at_once(
-    health: Health, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumer.telemetry.health._STOP_SECONDS", 100.0)
+async def test_a_stop_cuts_open_connections_off_at_once(health: Health, metrics: Metrics) -> None:
     started = asyncio.get_running_loop().time()
-    async with serve_http(LISTEN, health, metrics.render) as port:
+    async with serve_http(LISTEN, health, metrics.render, stop_seconds=100.0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\n")
         await asyncio.wait_for(exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n"), 5)
@@ -283,16 +243,16 @@ async def test_a_stop_cuts_open_connections_off_at_once(
 
 
 async def test_connections_leave_nothing_behind(port: int) -> None:
-    def of_health() -> int:
+    def objects() -> int:
         gc.collect()
         return sum(
-            type(each).__module__ == "consumer.telemetry.health" for each in gc.get_objects()
+            type(each).__module__ == "consumer.telemetry.http_server" for each in gc.get_objects()
         )
 
-    before = of_health()
+    before = objects()
     for _ in range(20):
         await exchange(port, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
-    await eventually(lambda: of_health() <= before)
+    await eventually(lambda: objects() <= before)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +262,7 @@ async def test_connections_leave_nothing_behind(port: int) -> None:
         ("no.such.host.invalid", "no such address"),
     ],
 )
-async def test_an_address_that_cannot_be_had_is_named(
+async def test_an_address_that_cannot_be_listened_on_is_named(
     health: Health, metrics: Metrics, port: int, host: str, reason: str
 ) -> None:
     taken = HttpSettings(host=host, port=port)
