@@ -1,13 +1,16 @@
 """Makes the reference pages out of the code that they describe: `make reference`.
 
-python docs/generate.py           # writes the pages
-python docs/generate.py --check   # names those that are out of date, and exits with 1
+With `--check` it writes nothing, names the pages that are out of date, and exits with 1.
 """
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from logging import getLevelName
 from pathlib import Path
+from typing import get_origin
 
 import click
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -15,7 +18,8 @@ from pydantic import BaseModel
 
 from consumer.cli import cli
 from consumer.settings.sections import Settings
-from consumer.telemetry import events as telemetry
+from consumer.telemetry import events
+from consumer.telemetry.events import TelemetryEvent
 from consumer.telemetry.metrics import Metrics
 
 _ROOT = Path(__file__).parents[1]
@@ -24,7 +28,7 @@ _HELP_COLUMNS = 90
 _INTERNAL_LABELS = {"le"}
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
-_SETTINGS_INTRODUCTION = """\
+_SETTINGS = """\
 # Settings
 
 <!-- Made by `make reference` from consumer/settings/sections.py and config.toml. -->
@@ -35,14 +39,14 @@ file, a secret file overrides both. The secret file of `postgres.dsn` is
 
 An unknown key, a wrong type or a contradiction ends the start with file, key and reason."""
 
-_COMMANDS_INTRODUCTION = """\
+_COMMANDS = """\
 # Commands
 
 <!-- Made by `make reference` from the commands' own help. -->
 
 Exit codes: 0 if all went well, 1 after an error, 2 after a wrong call."""
 
-_METRICS_INTRODUCTION = """\
+_METRICS = """\
 # Metrics
 
 <!-- Made by `make reference` from consumer/telemetry/metrics.py. -->
@@ -51,46 +55,50 @@ _METRICS_INTRODUCTION = """\
 metrics beside them. Over any time received = written + duplicate + quarantined + the growth of in
 flight.
 
-The labels `code` and `sqlstate` have 50 values at most. The rest is counted as `other`."""
-# A metric shows its labels only once it has counted something.
-_COUNTED = (
-    telemetry.QueueFailed("ReceiveMessage", "code", refused=False, pause_seconds=1),
-    telemetry.WriteFailed(1, "sqlstate", refused=False, pause_seconds=1),
-    telemetry.KeyRingReadFailed("GetSecretValue", "code", pause_seconds=1),
-    telemetry.KeyRingLoaded("k1", keys=1, reloaded=True),
-)
+A label whose values come from outside, `code` or `sqlstate`, has 50 series at most. The rest is
+counted as `other`."""
+
+_LOG_EVENTS = """\
+# Log events
+
+<!-- Made by `make reference` from consumer/telemetry/events.py. -->
+
+The log goes to standard error, a line for each event: as JSON, or readable on a terminal. No line
+holds a value of a message. Of failures that look alike one is logged every ten seconds; `left_out`
+counts the others."""
 
 
 def main() -> int:
     """Write the pages, or with `--check` compare them; return the exit code."""
+    made = pages()
     out_of_date = [
-        path for path, text in pages().items() if not path.exists() or path.read_text() != text
+        path for path, text in made.items() if not path.exists() or path.read_text() != text
     ]
     if "--check" in sys.argv[1:]:
         for path in out_of_date:
             print(f"{path.relative_to(_ROOT)} is out of date: run `make reference`")
         return 1 if out_of_date else 0
     for path in out_of_date:
-        path.write_text(pages()[path])
+        path.write_text(made[path])
         print(f"wrote {path.relative_to(_ROOT)}")
     return 0
 
 
 def pages() -> Mapping[Path, str]:
     """The text of each page, by its path."""
-    made = {
-        "settings.md": settings_page(),
-        "commands.md": commands_page(),
-        "metrics.md": metrics_page(),
+    return {
+        _REFERENCE / "settings.md": settings_page(),
+        _REFERENCE / "commands.md": commands_page(),
+        _REFERENCE / "metrics.md": metrics_page(),
+        _REFERENCE / "log-events.md": log_events_page(),
     }
-    return {_REFERENCE / name: text for name, text in made.items()}
 
 
 def settings_page() -> str:
     """Each setting with its default, bounds, variable, and its comment in config.toml."""
     comments = _comments_of((_ROOT / "config.toml").read_text())
-    parts = [_SETTINGS_INTRODUCTION]
     schema = Settings.model_json_schema()
+    parts = [_SETTINGS]
     for section, info in Settings.model_fields.items():
         assert isinstance(info.annotation, type)
         assert issubclass(info.annotation, BaseModel)
@@ -98,8 +106,8 @@ def settings_page() -> str:
         properties = schema["$defs"][info.annotation.__name__]["properties"]
         for key, property_ in properties.items():
             name = f"{section}.{key}"
-            parts += [f"### `{name}`", comments[name], _facts(name, property_)]
-    return "\n\n".join(parts) + "\n"
+            parts += [f"### `{name}`", comments[name], _bounds_of(name, property_)]
+    return _joined(parts)
 
 
 def _comments_of(toml: str) -> Mapping[str, str]:
@@ -120,31 +128,25 @@ def _comments_of(toml: str) -> Mapping[str, str]:
     return comments
 
 
-def _facts(name: str, property_: Mapping[str, object]) -> str:
+def _bounds_of(name: str, property_: Mapping[str, object]) -> str:
     default = property_.get("default")
-    facts = [f"Default: `{json.dumps(default)}`." if default is not None else "No default."]
-    if allowed := _allowed(property_):
-        facts.append(f"Allowed: {allowed}.")
-    facts.append(f"Variable: `CONSUMER_{name.replace('.', '__').upper()}`.")
-    return " ".join(facts)
-
-
-def _allowed(property_: Mapping[str, object]) -> str:
+    parts = [f"Default: `{json.dumps(default)}`." if default is not None else "No default."]
     match property_:
         case {"enum": list(values)}:
-            return ", ".join(f"`{json.dumps(value)}`" for value in values)
+            allowed = ", ".join(f"`{json.dumps(value)}`" for value in values)
+            parts.append(f"Allowed: {allowed}.")
         case {"minimum": int(least), "maximum": int(most)}:
-            return f"{least:,} to {most:,}"
+            parts.append(f"Allowed: {least:,} to {most:,}.")
         case {"minimum": int(least)}:
-            return f"{least:,} or more"
-        case _:
-            return ""
+            parts.append(f"Allowed: {least:,} or more.")
+    parts.append(f"Variable: `CONSUMER_{name.replace('.', '__').upper()}`.")
+    return " ".join(parts)
 
 
 def commands_page() -> str:
     """What `--help` prints, for each command and each subcommand."""
-    parts = _help_of(cli, click.Context(cli, info_name="consumer", **cli.context_settings))
-    return "\n\n".join([_COMMANDS_INTRODUCTION, *parts]) + "\n"
+    context = click.Context(cli, info_name="consumer", **cli.context_settings)
+    return _joined([_COMMANDS, *_help_of(cli, context)])
 
 
 def _help_of(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -160,25 +162,77 @@ def _help_of(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def metrics_page() -> str:
-    """Each metric with its type and labels."""
+    """Each metric with its type and labels, which show once it has counted something."""
     metrics = Metrics(in_flight=lambda: 0, now=lambda: 0.0)
-    for event in _COUNTED:
-        metrics.listen(event)
+    for event_type in _event_types():
+        for event in _examples(event_type):
+            metrics.listen(event)
     text, _ = metrics.render("application/openmetrics-text; version=1.0.0")
-    rows = []
     # The library's parser has no types.
     families = text_string_to_metric_families(text.decode())  # type: ignore[no-untyped-call]
+    rows = []
     for family in families:
         if not family.name.startswith("consumer_"):
             continue
         if not family.samples:
-            raise ValueError(f"{family.name} has counted nothing: add an event to _COUNTED")
+            raise ValueError(f"{family.name} counts no telemetry event: its labels are unknown")
         labels = sorted({name for each in family.samples for name in each.labels})
-        shown = ", ".join(f"`{name}`" for name in labels if name not in _INTERNAL_LABELS)
+        shown = _listed(name for name in labels if name not in _INTERNAL_LABELS)
         name = family.name + _SUFFIXES.get(family.type, "")
-        rows.append(f"| `{name}` | {family.type} | {shown} | {family.documentation} |")
-    table = "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
-    return f"{_METRICS_INTRODUCTION}\n\n{table}\n"
+        rows.append((f"`{name}`", family.type, shown, family.documentation))
+    return _joined([_METRICS, _table(("metric", "type", "labels", "meaning"), rows)])
+
+
+def log_events_page() -> str:
+    """Each telemetry event with its message, level and fields."""
+    rows = []
+    for event_type in _event_types():
+        examples = _examples(event_type)
+        levels = dict.fromkeys(getLevelName(each.level).lower() for each in examples)
+        messages = _listed(each.message for each in examples)
+        shown = _listed(each.name for each in fields(event_type) if each.repr)
+        meaning = " ".join((event_type.__doc__ or "").split())
+        rows.append((messages, " or ".join(levels), shown, meaning))
+    return _joined([_LOG_EVENTS, _table(("message", "level", "fields", "meaning"), rows)])
+
+
+def _event_types() -> Iterator[type[TelemetryEvent]]:
+    for each in vars(events).values():
+        if isinstance(each, type) and issubclass(each, TelemetryEvent) and each != TelemetryEvent:
+            yield each
+
+
+def _examples(event_type: type[TelemetryEvent]) -> Sequence[TelemetryEvent]:
+    """The event twice: with all of its flags down, and up. They decide message, level and count."""
+    return [
+        event_type(**{each.name: _example(each.type, flag=flag) for each in fields(event_type)})
+        for flag in (False, True)
+    ]
+
+
+def _example(annotation: object, *, flag: bool) -> object:
+    """A value of the type that a field has."""
+    if annotation is bool:
+        return flag
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return next(iter(annotation))
+    constructor = get_origin(annotation) or annotation
+    assert isinstance(constructor, type)
+    value: object = constructor()
+    return value
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(f"`{name}`" for name in names))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
