@@ -3,7 +3,7 @@
 import click
 
 from consumer.commands.context import CommandContext
-from consumer.events.model import duplicates_views_of, masked_columns
+from consumer.events.model import duplicates_views_of, tokens_of
 from consumer.postgres.roles import grant_roles
 from consumer.postgres.schema import add_column, migrate as bring_up_to_date
 from consumer.runtime import run_async
@@ -48,5 +48,6 @@ async def _migrate(context: CommandContext, columns: tuple[str, ...], *, roles: 
         for name in columns:
             done += await add_column(connection, table, name)
         if roles:
-            done += await grant_roles(connection, table, views, masked_columns(context.model))
+            masked = tuple(token.column for token in tokens_of(context.model))
+            done += await grant_roles(connection, table, views, masked)
     return done

@@ -1,6 +1,6 @@
-"""Events: a class is a schema, and its annotations say what is stored and what is masked.
+"""Event models: a class declares an event, its table, what is stored and what is masked.
 
-Another event is another class:
+An event of your own is a class of your own:
 
     class Payment(EventModel):
         table: ClassVar[str] = "payments"
@@ -15,9 +15,10 @@ Another event is another class:
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from types import NoneType
-from typing import ClassVar, get_args
+from types import NoneType, UnionType
+from typing import ClassVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -35,28 +36,27 @@ _INT4_MIN = -(2**31)
 # PostgreSQL cuts longer names without an error (NAMEDATALEN).
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
-_TELLS_EQUALITY = (Mode.SIV, Mode.HMAC)
+_MODES_WITH_EQUAL_TOKENS = (Mode.SIV, Mode.HMAC)
 
 
-def _storable(bounded: CoreSchema) -> CoreSchema:
-    """The schema with one error for whatever it refuses."""
+def _not_storable_unless(bounds: CoreSchema) -> CoreSchema:
     return core_schema.custom_error_schema(
-        bounded, Reason.NOT_STORABLE.value, custom_error_message="refused"
+        bounds, Reason.NOT_STORABLE.value, custom_error_message="refused"
     )
 
 
-# Left to pydantic's core: in Python these checks would cost as much as all the other validation.
-_INT4 = _storable(core_schema.int_schema(ge=_INT4_MIN, le=_INT4_MAX))
-_WITHOUT_NUL = _storable(core_schema.str_schema(pattern=r"^[^\x00]*$"))
+# In pydantic's core, because in Python these checks cost as much as all the other validation.
+_INT4 = _not_storable_unless(core_schema.int_schema(ge=_INT4_MIN, le=_INT4_MAX))
+_WITHOUT_NUL = _not_storable_unless(core_schema.str_schema(pattern=r"^[^\x00]*$"))
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A field that is stored as it came: `str` needs a `max_length`, `int` is a 4-byte integer.
+    """A field that is stored as sent: a `str` needs a `max_length`, an `int` has 4 bytes.
 
-    `column` is the column's name where it is not the field's. `as_integer` turns a text into the
-    number that is stored instead where the table's column is an integer; it raises
-    ValueRefusedError. pydantic's `strict`, if a field has it, stands before `Stored`.
+    `column` is the column's name, by default the field's. Where the table has an integer column
+    for a text field, `as_integer` converts the text; it raises ValueRefusedError. pydantic's
+    `Strict`, if a field has one, is annotated before `Stored`.
     """
 
     min_length: int = 1
@@ -67,23 +67,23 @@ class Stored:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Refuse in the model what PostgreSQL would refuse, or worse, change."""
-        types = get_args(source) or (source,)
-        bounds = _INT4 if int in types else self._text()
+        """Refuse in the model what PostgreSQL would refuse or change."""
+        types = _union_members(source)
+        bounds = _INT4 if int in types else self._text_bounds()
         if NoneType in types:
             bounds = core_schema.nullable_schema(bounds)
         return core_schema.chain_schema([handler(source), bounds])
 
-    def _text(self) -> CoreSchema:
+    def _text_bounds(self) -> CoreSchema:
         length = core_schema.str_schema(min_length=self.min_length, max_length=self.max_length)
         return core_schema.chain_schema([length, _WITHOUT_NUL])
 
 
 @dataclass(frozen=True, slots=True)
 class Into:
-    """A column that takes a field's token; an `optional` one is written only where it exists.
+    """A column that takes a field's token; an `optional` one is written only if it exists.
 
-    `view` is the name of the view of its repeated tokens where it is not `repeated_<column>`.
+    `view` names the view of its repeated tokens, by default `repeated_<column>`.
     """
 
     column: str
@@ -105,10 +105,13 @@ class Masked:
 
 
 class EventModel(BaseModel):
-    """What every event has in common. Other properties of the JSON object are ignored.
+    """The base of every event. Other properties of the JSON object are ignored.
 
     A field that may be missing is declared `| None` with a default; one that is `| None` alone
-    must be there and may be null.
+    must be present and may be null.
+
+    A validator of yours sees a large body reduced: the model's own properties alone, and an empty
+    array where one of them holds an array or an object.
     """
 
     model_config = ConfigDict(
@@ -120,156 +123,121 @@ class EventModel(BaseModel):
     sent_on: ClassVar[str]
     """The column that takes the UTC day of SentTimestamp."""
     subject: ClassVar[str | None] = None
-    """The column that says whose event it is, if one does."""
+    """The column with the user whose event it is, if there is one."""
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         """Nothing: an event's fields are raw values, and a repr ends up in a log."""
         return []
 
 
+@dataclass(frozen=True, slots=True)
+class FieldColumn:
+    """A column that is filled from `field`, the property `json_name` of the JSON object."""
+
+    field: str
+    json_name: str
+    definition: Column
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return self.definition.name
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColumn(FieldColumn):
+    """A column of values: as sent, or converted by `as_integer` if it is an integer column."""
+
+    as_integer: Callable[[str], int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedColumn(FieldColumn):
+    """A column of tokens. `view` is its view of repeated tokens, None if equality tells nothing."""
+
+    table: str
+    mode: Mode
+    encoding: Encoding
+    view: str | None
+
+    @property
+    def qualified_name(self) -> str:
+        """`table.column`: what the column's keys are derived for."""
+        return f"{self.table}.{self.column}"
+
+    def mask(self, key_ring: KeyRing) -> Mask:
+        """What masks the field's values for this column."""
+        return mask_for(key_ring, self.qualified_name, self.mode, self.encoding)
+
+
+@cache
+def columns_of(model: type[EventModel]) -> tuple[StoredColumn | MaskedColumn, ...]:
+    """The columns that are filled from fields, in the order of the fields; optional ones too.
+
+    Raises:
+        SettingsError: a field cannot be stored as it is declared; the text names it.
+    """
+    return tuple(
+        column
+        for name, info in model.model_fields.items()
+        for column in _columns_of_field(model, name, info)
+    )
+
+
+def tokens_of(model: type[EventModel]) -> tuple[MaskedColumn, ...]:
+    """The columns of tokens, in the order of the fields; optional ones too."""
+    return tuple(each for each in columns_of(model) if isinstance(each, MaskedColumn))
+
+
+def masks_of(model: type[EventModel], key_ring: KeyRing) -> Mapping[str, Mask]:
+    """The mask of each column of tokens, by the column's name."""
+    return {token.column: token.mask(key_ring) for token in tokens_of(model)}
+
+
 def table_of(model: type[EventModel]) -> Table:
     """The table that a model declares, its columns in the order of the fields, the day last.
 
     Raises:
-        SettingsError: the model leaves a field without a column, or names something twice.
+        SettingsError: a field cannot be stored as it is declared, or a name is wrong or taken.
     """
-    columns = [
-        column
-        for name, field in model.model_fields.items()
-        for column in _columns(model, name, field)
-    ]
-    columns.append(Column(_declared(model, "sent_on"), (Kind.DATE,), required=True))
-    names = [column.name for column in columns]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"{_path(model)}: two fields are stored in column {name}")
-        if not _NAME.fullmatch(name):
-            raise SettingsError(f"{_path(model)}: {name} is not a column's name ({_NAME.pattern})")
-    return Table(_declared(model, "table"), tuple(columns))
-
-
-def json_name(model: type[EventModel], name: str) -> str:
-    """The property of the JSON object that fills the field `name`: its own name, or its alias."""
-    alias = model.model_fields[name].validation_alias
-    if alias is not None and not isinstance(alias, str):
-        raise SettingsError(f"{_path(model)}.{name}: only a plain text can be its alias")
-    return alias or name
-
-
-def storage_of(model: type[EventModel], name: str) -> Stored | Masked:
-    """How the field `name` is stored; raises SettingsError unless it is said exactly once."""
-    metadata = model.model_fields[name].metadata
-    storages = [each for each in metadata if isinstance(each, Stored | Masked)]
-    if len(storages) != 1:
-        raise SettingsError(f"{_path(model)}.{name}: annotate it with one Stored or one Masked")
-    return storages[0]
-
-
-def masks_of(model: type[EventModel], key_ring: KeyRing) -> Mapping[str, Mask]:
-    """The mask of each masked column, by the column's name; optional ones are among them."""
-    return {
-        into.column: mask_for(
-            key_ring, f"{_declared(model, 'table')}.{into.column}", into.mode, storage.encoding
-        )
-        for name in model.model_fields
-        if isinstance(storage := storage_of(model, name), Masked)
-        for into in storage.into
-    }
+    day = _declared(model, "sent_on")
+    taken_by: dict[str, str] = {day: "sent_on"}
+    for each in columns_of(model):
+        where = f"{_path(model)}.{each.field}"
+        if not _NAME.fullmatch(each.column):
+            raise SettingsError(f"{where}: {each.column} is not a column name ({_NAME.pattern})")
+        if each.column in taken_by:
+            raise SettingsError(
+                f"{where}: column {each.column} is taken by {taken_by[each.column]}"
+            )
+        taken_by[each.column] = each.field
+    definitions = [each.definition for each in columns_of(model)]
+    return Table(
+        _declared(model, "table"), (*definitions, Column(day, (Kind.DATE,), required=True))
+    )
 
 
 def duplicates_views_of(model: type[EventModel]) -> tuple[DuplicatesView, ...]:
     """The views of repeated tokens: one for each column whose equal tokens mean equal values.
 
     Raises:
-        SettingsError: a view's name is not one, or is there twice; `subject` is not a column.
+        SettingsError: a view's name is wrong or taken, or `subject` names no column.
     """
     table = table_of(model)
-    if model.subject is not None and model.subject not in {each.name for each in table.columns}:
+    if model.subject not in {None, *(each.column for each in columns_of(model))}:
         raise SettingsError(f"{_path(model)}: subject names no column")
-    repeats = tuple(
-        DuplicatesView(
-            into.view or f"repeated_{into.column}",
-            table.name,
-            into.column,
-            model.sent_on,
-            model.subject,
+    views: dict[str, DuplicatesView] = {}
+    for token in tokens_of(model):
+        if token.view is None:
+            continue
+        if not _NAME.fullmatch(token.view) or token.view in views:
+            raise SettingsError(
+                f"{_path(model)}.{token.field}: {token.view} is not a view name, or is taken"
+            )
+        views[token.view] = DuplicatesView(
+            token.view, table.name, token.column, model.sent_on, model.subject
         )
-        for into in _all_into(model)
-        if into.mode in _TELLS_EQUALITY
-    )
-    names = [each.view for each in repeats]
-    for name in names:
-        if not _NAME.fullmatch(name) or names.count(name) > 1:
-            raise SettingsError(f"{_path(model)}: {name} is not a view's name, or is there twice")
-    return repeats
-
-
-def masked_columns(model: type[EventModel]) -> tuple[str, ...]:
-    """The columns of tokens, in the order of the fields; optional ones are among them."""
-    return tuple(into.column for into in _all_into(model))
-
-
-def siv_columns(model: type[EventModel]) -> Mapping[str, Encoding]:
-    """The encoding of each column that is masked with siv, whose tokens tell their own origin."""
-    return {
-        into.column: storage.encoding
-        for name in model.model_fields
-        if isinstance(storage := storage_of(model, name), Masked)
-        for into in storage.into
-        if into.mode is Mode.SIV
-    }
-
-
-def columns_to_recover(model: type[EventModel], name: str = "") -> tuple[str, ...]:
-    """The columns that a token may stand in: those of the field `name`, or the column `name`.
-
-    Without a name: those masked with siv, for only siv tells whether a token is its own.
-
-    Raises:
-        SettingsError: the model has no such masked field or column.
-    """
-    if name in model.model_fields and isinstance(masked := storage_of(model, name), Masked):
-        columns = tuple(into.column for into in masked.into)
-    elif name:
-        columns = tuple(into.column for into in _all_into(model) if into.column == name)
-    else:
-        columns = tuple(siv_columns(model))
-    if not columns:
-        fault = f"has no masked column {name}" if name else "masks no column with siv: name one"
-        raise SettingsError(f"{model.__name__} {fault}")
-    return columns
-
-
-def column_to_search(model: type[EventModel], name: str) -> str:
-    """The column of the masked field `name`, or the masked column `name`.
-
-    Raises:
-        SettingsError: there is none, it stores nothing, or the field has several columns.
-    """
-    found = [
-        into
-        for field in model.model_fields
-        if isinstance(storage := storage_of(model, field), Masked)
-        for into in storage.into
-        if into.column == name or (field == name and not into.optional)
-    ]
-    match found:
-        case [into] if into.mode is not Mode.DROP:
-            return into.column
-        case []:
-            fault = f"has no masked field or column {name}"
-        case [into]:
-            fault = f"masks {name} with drop, so its values were never stored"
-        case _:
-            columns = ", ".join(into.column for into in found)
-            fault = f"masks {name} into several columns, name one: {columns}"
-    raise SettingsError(f"{model.__name__} {fault}")
-
-
-def _all_into(model: type[EventModel]) -> Iterator[Into]:
-    for name in model.model_fields:
-        if isinstance(masked := storage_of(model, name), Masked):
-            yield from masked.into
+    return tuple(views.values())
 
 
 def load_model(path: str) -> type[EventModel]:
@@ -292,32 +260,77 @@ def load_model(path: str) -> type[EventModel]:
     return model
 
 
-def _columns(model: type[EventModel], name: str, field: FieldInfo) -> list[Column]:
-    annotation: object = field.annotation
-    types = set(get_args(annotation) or (annotation,))
+def _columns_of_field(
+    model: type[EventModel], name: str, info: FieldInfo
+) -> Iterator[StoredColumn | MaskedColumn]:
+    where = f"{_path(model)}.{name}"
+    storages = [each for each in info.metadata if isinstance(each, Stored | Masked)]
+    if len(storages) != 1:
+        raise SettingsError(f"{where}: annotate it with one Stored or one Masked")
+    json_name = info.validation_alias or name
+    if not isinstance(json_name, str):
+        raise SettingsError(f"{where}: its alias must be one plain text")
+    types = _union_members(info.annotation)
     required = NoneType not in types
-    types.discard(NoneType)
-    storage = storage_of(model, name)
-    if isinstance(storage, Masked):
-        if types != {str} or not storage.into:
-            raise SettingsError(f"{_path(model)}.{name}: Masked takes str and at least one Into")
-        return [
-            Column(
-                into.column,
-                (Kind.TEXT,),
-                MASKED_LENGTH,
-                required=required and into.mode is not Mode.DROP,
-                optional=into.optional,
-            )
-            for into in storage.into
-        ]
-    column = storage.column or name
+    (storage,) = storages
+    match storage:
+        case Masked(encoding, into):
+            if types - {NoneType} != {str} or not into:
+                raise SettingsError(f"{where}: Masked takes a str and at least one Into")
+            for each in into:
+                yield _masked_column(model, each, encoding, name, json_name, required=required)
+        case Stored():
+            definition = _stored_definition(storage, name, types - {NoneType}, required=required)
+            if definition is None:
+                raise SettingsError(f"{where}: Stored takes an int, or a str with a max_length")
+            yield StoredColumn(name, json_name, definition, storage.as_integer)
+
+
+def _masked_column(
+    model: type[EventModel],
+    into: Into,
+    encoding: Encoding,
+    field: str,
+    json_name: str,
+    *,
+    required: bool,
+) -> MaskedColumn:
+    definition = Column(
+        into.column,
+        (Kind.TEXT,),
+        MASKED_LENGTH,
+        required=required and into.mode is not Mode.DROP,
+        optional=into.optional,
+    )
+    view = into.view or f"repeated_{into.column}"
+    return MaskedColumn(
+        field,
+        json_name,
+        definition,
+        table=_declared(model, "table"),
+        mode=into.mode,
+        encoding=encoding,
+        view=view if into.mode in _MODES_WITH_EQUAL_TOKENS else None,
+    )
+
+
+def _stored_definition(
+    storage: Stored, field: str, types: frozenset[object], *, required: bool
+) -> Column | None:
+    """The column of a stored field; None if there is no column for its type."""
+    name = storage.column or field
     if types == {int}:
-        return [Column(column, (Kind.INTEGER,), required=required)]
+        return Column(name, (Kind.INTEGER,), required=required)
     if types != {str} or storage.max_length is None:
-        raise SettingsError(f"{_path(model)}.{name}: Stored takes int, or str with a max_length")
+        return None
     kinds = (Kind.TEXT, Kind.INTEGER) if storage.as_integer else (Kind.TEXT,)
-    return [Column(column, kinds, storage.max_length, required=required)]
+    return Column(name, kinds, storage.max_length, required=required)
+
+
+def _union_members(annotation: object) -> frozenset[object]:
+    """The types of `str | None`; of `str` or `list[str]` the type itself."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    return frozenset(get_args(annotation) if is_union else (annotation,))
 
 
 def _declared(model: type[EventModel], attribute: str) -> str:

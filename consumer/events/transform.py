@@ -12,14 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from consumer.errors import SettingsError
-from consumer.events.model import (
-    EventModel,
-    Masked,
-    json_name,
-    masks_of,
-    storage_of,
-    table_of,
-)
+from consumer.events.model import EventModel, MaskedColumn, columns_of, table_of
 from consumer.events.table import ColumnKinds, Kind
 from consumer.masking.encodings import is_utf8
 from consumer.masking.key_ring import KeyRing
@@ -81,7 +74,7 @@ class Transform:
     def __init__(self, model: type[EventModel], kinds: ColumnKinds, key_ring: KeyRing) -> None:
         # What model_validate_json calls in the end, at three quarters of the cost.
         self._parse = model.__pydantic_validator__.validate_json
-        self._json_names = {name: json_name(model, name) for name in model.model_fields}
+        self._json_names = {each.field: each.json_name for each in columns_of(model)}
         self._required = sum(each.is_required() for each in model.model_fields.values())
         _require_columns(model, kinds)
         self._columns = tuple(_columns(model, kinds, key_ring))
@@ -227,17 +220,14 @@ def _columns(
     model: type[EventModel], kinds: ColumnKinds, key_ring: KeyRing
 ) -> Iterator[tuple[str, _Convert | None]]:
     """For each column of the row its field, and what is done to a value that is not null."""
-    masks = masks_of(model, key_ring)
-    for name in model.model_fields:
-        storage = storage_of(model, name)
-        if isinstance(storage, Masked):
-            for into in storage.into:
-                if into.column in kinds:
-                    yield name, masks[into.column]
-        elif kinds[storage.column or name] is Kind.INTEGER:
-            yield name, storage.as_integer
+    for each in columns_of(model):
+        if isinstance(each, MaskedColumn):
+            if each.column in kinds:
+                yield each.field, each.mask(key_ring)
+        elif kinds[each.column] is Kind.INTEGER:
+            yield each.field, each.as_integer
         else:
-            yield name, None
+            yield each.field, None
 
 
 def _reason(kind: str) -> Reason:

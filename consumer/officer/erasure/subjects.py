@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from consumer.errors import SettingsError
-from consumer.events.model import EventModel, Masked, json_name, storage_of
+from consumer.events.model import EventModel, MaskedColumn, StoredColumn, columns_of
 from consumer.masking.key_ring import KeyRing
 
 # Behind a property's name, up to the next separator: what is no text in quotes.
@@ -47,12 +47,18 @@ def subject_column(model: type[EventModel]) -> str:
     Raises:
         SettingsError: the model names none, or it is masked.
     """
-    name = model.subject
-    if name is None:
+    return _subject(model).column
+
+
+def _subject(model: type[EventModel]) -> StoredColumn:
+    if model.subject is None:
         raise SettingsError(f"{model.__name__} declares no subject: nobody can be erased from it")
-    if isinstance(storage_of(model, _field(model, name)), Masked):
-        raise SettingsError(f"{model.__name__}.{name} is masked: a subject cannot be found by it")
-    return name
+    (found,) = (each for each in columns_of(model) if each.column == model.subject)
+    if isinstance(found, MaskedColumn):
+        raise SettingsError(
+            f"{model.__name__}.{found.column} is masked: a subject cannot be found by it"
+        )
+    return found
 
 
 class SubjectSearch:
@@ -67,8 +73,8 @@ class SubjectSearch:
     """
 
     def __init__(self, model: type[EventModel]) -> None:
-        name = json_name(model, _field(model, subject_column(model)))
-        self._bare_value = re.compile(_BARE_VALUE.format(name=re.escape(name)))
+        name = re.escape(_subject(model).json_name)
+        self._bare_value = re.compile(_BARE_VALUE.format(name=name))
 
     def __call__(self, body: str) -> Iterator[str]:
         """The texts."""
@@ -90,15 +96,3 @@ def _unescaped(text: str) -> Iterator[str]:
         except ValueError:
             return
         yield text
-
-
-def _field(model: type[EventModel], column: str) -> str:
-    """The field that a column is stored from."""
-    for name in model.model_fields:
-        storage = storage_of(model, name)
-        if isinstance(storage, Masked):
-            if column in (into.column for into in storage.into):
-                return name
-        elif column == (storage.column or name):
-            return name
-    raise SettingsError(f"{model.__name__}: subject names no column")

@@ -9,7 +9,7 @@ import click
 
 from consumer.commands.context import CommandContext
 from consumer.errors import DatabaseError, KeyRingError
-from consumer.events.model import load_model, masked_columns
+from consumer.events.model import load_model, tokens_of
 from consumer.keys.file import ring_change, write_new
 from consumer.keys.sources import (
     FileSource,
@@ -219,7 +219,8 @@ async def _require_unused(settings: Settings, ring: KeyRing, kid: str) -> None:
                 f"{kid} stays: this database has never seen the primary {ring.primary}, so it"
                 " proves nothing; is it the one of this ring, and has a replica the ring already?"
             )
-        left = await tokens_left(connection, model.table, masked_columns(model), kid)
+        columns = tuple(token.column for token in tokens_of(model))
+        left = await tokens_left(connection, model.table, columns, kid)
     if left:
         raise KeyRingError(f"{kid} stays, for it is in use: {left}; run `consumer remask`")
 

@@ -11,7 +11,7 @@ import click
 
 from consumer.commands.context import CommandContext
 from consumer.errors import NotATokenError, TokenError
-from consumer.events.model import load_model, masked_columns
+from consumer.events.model import load_model, tokens_of
 from consumer.keys.sources import load_key_ring
 from consumer.masking.mask import kid_of
 from consumer.officer.audit.store import Action, AuditEntry, AuditHead, digest_of, record
@@ -96,7 +96,7 @@ def recover(
     settings = context.settings
     model = load_model(settings.event.model)
     ring = run_async(load_key_ring(key_source_of(settings)))
-    if not of and column in masked_columns(model):
+    if not of and column in {token.column for token in tokens_of(model)}:
         of = column
     desk = _Desk(model.table, of, Recovery(model, ring, of), reason)
     head = run_async(_recover(connection_settings_of(settings), desk, source))

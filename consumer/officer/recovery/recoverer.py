@@ -3,14 +3,10 @@
 from dataclasses import dataclass, field
 
 from consumer.errors import NotATokenError, TokenError
-from consumer.events.model import (
-    EventModel,
-    column_to_search,
-    columns_to_recover,
-    masks_of,
-    siv_columns,
-)
+from consumer.events.model import EventModel, masks_of, tokens_of
 from consumer.masking.key_ring import KeyRing
+from consumer.masking.mask import Mode
+from consumer.officer.recovery.columns import column_to_search, columns_to_recover
 from consumer.officer.recovery.diagnosis import Suspect, diagnosis
 
 
@@ -36,8 +32,14 @@ class Recovery:
         self._masks = {column: masks[column] for column in columns_to_recover(model, of)}
         self._kids = key_ring.kids
         self._suspects = [
-            Suspect(f"{model.table}.{column}", masks[column], encoding, meant=column in self._masks)
-            for column, encoding in siv_columns(model).items()
+            Suspect(
+                token.qualified_name,
+                masks[token.column],
+                token.encoding,
+                meant=token.column in self._masks,
+            )
+            for token in tokens_of(model)
+            if token.mode is Mode.SIV
         ]
 
     def __call__(self, token: str) -> Recovered:

@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 
 from consumer.errors import DatabaseRefusedError
-from consumer.events.model import masked_columns
+from consumer.events.model import tokens_of
 from consumer.events.user_login import UserLogin
 from consumer.officer.keys.tokens_left import tokens_left
 from consumer.postgres.connection import ConnectionSettings, connected
 
-_COLUMNS = masked_columns(UserLogin)
+_COLUMNS = tuple(token.column for token in tokens_of(UserLogin))
 
 
 async def _insert(connection: asyncpg.Connection, ip: str | None, device: str | None) -> None:

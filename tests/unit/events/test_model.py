@@ -1,12 +1,12 @@
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Annotated, ClassVar
 
 import pytest
-from hypothesis import given, strategies as st
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, AliasPath, Field, ValidationError
 
 from consumer.errors import SettingsError
 from consumer.events.model import (
@@ -14,18 +14,18 @@ from consumer.events.model import (
     Into,
     Masked,
     Stored,
-    column_to_search,
-    json_name,
+    columns_of,
+    duplicates_views_of,
     load_model,
     masks_of,
     table_of,
+    tokens_of,
 )
-from consumer.events.table import Column, Kind, Table
-from consumer.events.user_login import UserLogin, version_number
+from consumer.events.table import Column, DuplicatesView, Kind, Table
+from consumer.events.user_login import UserLogin
 from consumer.masking.encodings import ADDRESS, IDENTIFIER
 from consumer.masking.key_ring import KeyRing
 from consumer.masking.mask import Mode
-from consumer.messages import Reason, ValueRefusedError
 
 
 class Sale(EventModel):
@@ -84,72 +84,6 @@ def test_what_postgres_would_change_or_refuse_as_an_integer_is_refused(cents: st
         Sale.model_validate_json(f'{{"buyer": "Ada", "cents": {cents}, "ip": "::1"}}')
 
 
-@pytest.mark.parametrize(
-    ("version", "number"),
-    [
-        ("0", 0),
-        ("3", 3_000_000),
-        ("0.96", 96_000),
-        ("3.7", 3_007_000),
-        ("2.3.0", 2_003_000),
-        ("9.10", 9_010_000),
-        ("6.02", 6_002_000),
-        ("1.12", 1_012_000),
-        ("11.2", 11_002_000),
-        ("2146.999.999", 2_146_999_999),
-    ],
-)
-def test_a_version_becomes_a_number_that_decodes(version: str, number: int) -> None:
-    assert version_number(version) == number
-    assert number < 2**31
-
-
-@pytest.mark.parametrize(
-    "version",
-    [
-        "",
-        ".",
-        "1.",
-        ".1",
-        "1..2",
-        "1.2.3.4",
-        "1.1000",
-        "1.2.1000",
-        "2147",
-        "2147.0.0",
-        "99999999999",
-        "-1",
-        "+1",
-        "1.2-beta",
-        "v1.2",
-        "1,2",
-        " 1.2",
-        "1.2 ",
-        "1.2\n",
-        "1_0",
-        "1e3",
-        "\u0661.2",
-        "\u00b2",
-    ],
-)
-def test_a_version_that_does_not_fit_is_refused(version: str) -> None:
-    with pytest.raises(ValueRefusedError) as refused:
-        version_number(version)
-    assert refused.value.reason is Reason.BAD_VERSION
-
-
-_parts = st.tuples(st.integers(0, 2146), st.integers(0, 999), st.integers(0, 999))
-
-
-@given(_parts, _parts)
-def test_versions_sort_as_their_numbers(
-    one: tuple[int, int, int], other: tuple[int, int, int]
-) -> None:
-    numbers = [version_number(".".join(map(str, parts))) for parts in (one, other)]
-    assert (one < other) == (numbers[0] < numbers[1])
-    assert (one == other) == (numbers[0] == numbers[1])
-
-
 class _Unsaid(Sale):
     more: str
 
@@ -160,6 +94,10 @@ class _Twice(Sale):
 
 class _SameColumn(Sale):
     more: Annotated[str, Stored(max_length=1, column="cents")]
+
+
+class _SameToken(Sale):
+    more: Annotated[str, Masked(IDENTIFIER, Into("m"), Into("m", Mode.HMAC))]
 
 
 class _SameDay(Sale):
@@ -178,8 +116,28 @@ class _MaskedNumber(Sale):
     more: Annotated[int, Masked(ADDRESS, Into("m"))]
 
 
+class _MaskedTexts(Sale):
+    more: Annotated[list[str], Masked(ADDRESS, Into("m"))]
+
+
 class _Fraction(Sale):
     more: Annotated[float, Stored()]
+
+
+class _Flag(Sale):
+    more: Annotated[bool, Stored()]
+
+
+class _Texts(Sale):
+    more: Annotated[list[str], Stored(max_length=1)]
+
+
+class _Numbers(Sale):
+    more: Annotated[tuple[int], Stored()]
+
+
+class _TextOrNumber(Sale):
+    more: Annotated[str | int, Stored(max_length=1)]
 
 
 class _Moment(Sale):
@@ -194,6 +152,14 @@ class _LongName(Sale):
     more: Annotated[str, Stored(max_length=1, column="x" * 64)]
 
 
+class _SeveralAliases(Sale):
+    more: Annotated[str, Stored(max_length=1), Field(validation_alias=AliasChoices("x", "y"))]
+
+
+class _NestedAlias(Sale):
+    more: Annotated[str, Stored(max_length=1), Field(validation_alias=AliasPath("x", "y"))]
+
+
 class _NoTable(EventModel):
     more: Annotated[str, Stored(max_length=1)]
 
@@ -206,38 +172,101 @@ class _BadTable(Sale):
     ("model", "says"),
     [
         (_Unsaid, "_Unsaid.more: annotate it with one Stored or one Masked"),
-        (_Twice, "annotate it with one Stored or one Masked"),
-        (_SameColumn, "two fields are stored in column cents"),
-        (_SameDay, "two fields are stored in column sold_on"),
-        (_NoLength, "str with a max_length"),
-        (_NoInto, "at least one Into"),
-        (_MaskedNumber, "Masked takes str"),
-        (_Fraction, "Stored takes int"),
-        (_Moment, "Stored takes int"),
-        (_BadName, "is not a column's name"),
-        (_LongName, "is not a column's name"),
+        (_Twice, "_Twice.more: annotate it with one Stored or one Masked"),
+        (_SameColumn, "_SameColumn.more: column cents is taken by cents"),
+        (_SameToken, "_SameToken.more: column m is taken by more"),
+        (_SameDay, "_SameDay.sold_on: column sold_on is taken by sent_on"),
+        (_NoLength, "_NoLength.more: Stored takes an int, or a str with a max_length"),
+        (_NoInto, "_NoInto.more: Masked takes a str and at least one Into"),
+        (_MaskedNumber, "_MaskedNumber.more: Masked takes a str"),
+        (_MaskedTexts, "_MaskedTexts.more: Masked takes a str"),
+        (_Fraction, "_Fraction.more: Stored takes an int"),
+        (_Flag, "_Flag.more: Stored takes an int"),
+        (_Texts, "_Texts.more: Stored takes an int"),
+        (_Numbers, "_Numbers.more: Stored takes an int"),
+        (_TextOrNumber, "_TextOrNumber.more: Stored takes an int"),
+        (_Moment, "_Moment.more: Stored takes an int"),
+        (_BadName, '_BadName.more: x"; -- is not a column name'),
+        (_LongName, "is not a column name"),
+        (_SeveralAliases, "_SeveralAliases.more: its alias must be one plain text"),
+        (_NestedAlias, "_NestedAlias.more: its alias must be one plain text"),
         (_NoTable, "sent_on is not declared"),
         (_BadTable, "table is not declared, or is not a name"),
     ],
 )
-def test_a_model_that_cannot_be_stored_says_why(model: type[EventModel], says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
+def test_a_model_that_cannot_be_stored_says_which_field_is_wrong(
+    model: type[EventModel], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)) as refused:
         table_of(model)
+    assert "\n" not in str(refused.value)
 
 
 class _Aliased(Sale):
     more: Annotated[str, Stored(max_length=1), Field(alias="x.y")]
 
 
-class _AliasedTwice(Sale):
-    more: Annotated[str, Stored(max_length=1), Field(validation_alias=AliasChoices("x", "y"))]
+def test_a_column_knows_its_field_and_the_property_that_fills_it() -> None:
+    names = [(each.column, each.field, each.json_name) for each in columns_of(_Aliased)]
+    assert names == [
+        ("buyer_name", "buyer", "buyer"),
+        ("cents", "cents", "cents"),
+        ("ip", "ip", "ip"),
+        ("ip_net", "ip", "ip"),
+        ("card", "card", "card"),
+        ("more", "more", "x.y"),
+    ]
 
 
-def test_a_field_is_filled_by_its_name_or_its_alias() -> None:
-    assert json_name(_Aliased, "more") == "x.y"
-    assert json_name(_Aliased, "cents") == "cents"
-    with pytest.raises(SettingsError, match="only a plain text can be its alias"):
-        json_name(_AliasedTwice, "more")
+def test_the_columns_of_tokens_say_how_they_are_masked() -> None:
+    tokens = [(each.qualified_name, each.mode, each.encoding) for each in tokens_of(Sale)]
+    assert tokens == [
+        ("shop.sales.ip", Mode.SIV, ADDRESS),
+        ("shop.sales.ip_net", Mode.IPCRYPT_PFX, ADDRESS),
+        ("shop.sales.card", Mode.HMAC, IDENTIFIER),
+    ]
+
+
+def test_there_is_a_view_of_each_column_whose_equal_tokens_mean_equal_values() -> None:
+    assert duplicates_views_of(Sale) == (
+        DuplicatesView("repeated_ip", "shop.sales", "ip", "sold_on"),
+        DuplicatesView("repeated_card", "shop.sales", "card", "sold_on"),
+    )
+    assert [each.view for each in duplicates_views_of(UserLogin)] == [
+        "repeated_addresses",
+        "repeated_devices",
+    ]
+    assert {each.subject for each in duplicates_views_of(UserLogin)} == {"user_id"}
+
+
+class _SameView(Sale):
+    more: Annotated[str, Masked(IDENTIFIER, Into("m", view="repeated_ip"))]
+
+
+class _BadView(Sale):
+    more: Annotated[str, Masked(IDENTIFIER, Into("m", view="Repeated"))]
+
+
+class _NoSubject(Sale):
+    subject: ClassVar[str] = "buyer"
+
+
+class _DayForSubject(Sale):
+    subject: ClassVar[str] = "sold_on"
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (_SameView, "_SameView.more: repeated_ip is not a view name, or is taken"),
+        (_BadView, "_BadView.more: Repeated is not a view name, or is taken"),
+        (_NoSubject, "_NoSubject: subject names no column"),
+        (_DayForSubject, "_DayForSubject: subject names no column"),
+    ],
+)
+def test_a_model_whose_views_cannot_be_made_says_why(model: type[EventModel], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        duplicates_views_of(model)
 
 
 def test_every_masked_column_has_a_mask_of_its_own() -> None:
@@ -245,32 +274,6 @@ def test_every_masked_column_has_a_mask_of_its_own() -> None:
     assert set(masks) == {"ip", "ip_net", "card"}
     tokens = {mask("192.0.2.1") for mask in masks.values()}
     assert len(tokens) == 3
-
-
-class _Withheld(Sale):
-    pin: Annotated[str, Masked(IDENTIFIER, Into("pin", Mode.DROP))]
-    phone: Annotated[str, Masked(IDENTIFIER, Into("phone_siv"), Into("phone_mac", Mode.HMAC))]
-
-
-def test_a_value_is_searched_in_the_column_that_is_named_or_the_only_one_of_its_field() -> None:
-    assert column_to_search(UserLogin, "ip") == "masked_ip"
-    assert column_to_search(UserLogin, "ip_subnet_masked") == "ip_subnet_masked"
-    assert column_to_search(Sale, "card") == "card"
-    assert column_to_search(_Withheld, "phone_mac") == "phone_mac"
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("cents", "no masked field or column cents"),
-        ("buyer_name", "no masked field or column buyer_name"),
-        ("pin", "masks pin with drop, so its values were never stored"),
-        ("phone", "into several columns, name one: phone_siv, phone_mac"),
-    ],
-)
-def test_a_value_that_no_column_can_have_says_why(name: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
-        column_to_search(_Withheld, name)
 
 
 def test_a_model_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
