@@ -139,6 +139,41 @@ def test_the_paths_and_modules_that_are_named_exist() -> None:
     assert not [module for module in modules if find_spec(module) is None]
 
 
+def _report(name: str) -> str:
+    return _text(ROOT / "docs" / f"{name}.md")
+
+
+def _section(text: str, title: str) -> str:
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_readme_quotes_the_ratios_of_the_benchmarks() -> None:
+    peers = _section(_report("benchmarks"), "Beside others")
+    measured = re.findall(r"^\| [^|]+ \| [\d,.]+ \| ([\d.]+) \| ", peers, re.MULTILINE)
+    costs = _section(_text(ROOT / "README.md"), "What it costs")
+    quoted = re.findall(r"^\| .+ \| ([\d.]+) \|$", costs, re.MULTILINE)
+    assert len(quoted) > 5
+    assert quoted == [f"{ratio:.2g}" for ratio in sorted(map(float, measured))]
+
+
+def test_the_page_of_promises_quotes_the_reports() -> None:
+    chaos, faults = _report("chaos"), _report("faults")
+    times = dict(re.findall(r"^\| ([a-z -]+) \| (\d+) \|$", chaos, re.MULTILINE))
+    (longest,) = re.findall(r"longest ([\d.]+) s", chaos)
+    catalogue = re.findall(r"^\| \d+ \| ", faults, re.MULTILINE)
+    (longest_fault,) = re.findall(r"longest ([\d.]+) s", faults)
+    promises = " ".join(_text(ROOT / "docs" / "start" / "promises.md").split())
+    for quoted in (
+        f"killed {times['kill']} times",
+        f"database crashed {times['crash database']} times",
+        f"connections were cut {times['cut connections']} times",
+        f"within {longest} s each time",
+        f"each of {len(catalogue)} single faults",
+        f"back within {longest_fault} s",
+    ):
+        assert quoted in promises
+
+
 def test_the_reference_is_as_the_code_is() -> None:
     # S603: the script is ours.
     answer = subprocess.run(  # noqa: S603
