@@ -14,7 +14,7 @@ from consumer.events.model import duplicates_views_of, masks_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import Key, KeyRing, KeyState
 from consumer.masking.sealing import BodySeal
-from consumer.officer.remask.store import Remasked, Renewal, remask
+from consumer.officer.remask.store import RemaskPlan, RemaskResult, remask
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
 
@@ -47,7 +47,7 @@ async def _fill(dsn: str, ring: KeyRing, rows: int) -> None:
         await connection.copy_records_to_table("user_logins", records=records)
 
 
-async def _measure(rows: int) -> tuple[Remasked, float]:
+async def _measure(rows: int) -> tuple[RemaskResult, float]:
     old = KeyRing.generate("k1", secrets.token_bytes)
     new = KeyRing(
         "k2",
@@ -58,7 +58,7 @@ async def _measure(rows: int) -> tuple[Remasked, float]:
     )
     masks = masks_of(UserLogin, new)
     tokens = {name: masks[name].renew for name in ("masked_ip", "masked_device_id")}
-    renewal = Renewal("user_logins", "k2", tokens, BodySeal(new).renew)
+    renewal = RemaskPlan("user_logins", "k2", tokens, BodySeal(new).renew)
     with PostgresServer.start() as server:
         await _fill(server.dsn(), old, rows)
         async with connected(ConnectionSettings(server.dsn())) as connection:

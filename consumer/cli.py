@@ -25,7 +25,7 @@ _COMMANDS = {
     "export": ("consumer.commands.export:export", "Write the masked table as CSV."),
     "keys": ("consumer.officer.keys.command:keys", "Make, check and change the key ring."),
     "mask": (
-        "consumer.officer.recovery.mask_command:mask",
+        "consumer.officer.recovery.search_command:mask",
         "Print the tokens of a value, to search for.",
     ),
     "recover": (

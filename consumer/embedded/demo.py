@@ -25,7 +25,7 @@ from consumer.embedded.sqs import SqsServer
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
-from consumer.officer.recovery.recoverer import recover
+from consumer.officer.recovery.recoverer import Recoverer
 from consumer.postgres.connection import connected
 from consumer.postgres.schema import migrate
 from consumer.runtime import run_async
@@ -171,7 +171,7 @@ async def _show(settings: Settings, ring: KeyRing, console: Console) -> None:
     _print(console, "In quarantine, bodies encrypted", quarantine)
     if devices:
         token = str(devices[0]["masked_device_id"])
-        value = recover(UserLogin, ring, token).value
+        value = Recoverer(UserLogin, ring).recover(token).value
         console.print("\n[bold]One token recovered, with the key")
         console.print(f"{token} is {value}", markup=False, highlight=False, soft_wrap=True)
 

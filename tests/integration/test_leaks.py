@@ -21,8 +21,8 @@ from consumer.events.transform import Transform
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
 from consumer.masking.sealing import BodySeal
-from consumer.officer.recovery.items import Item
-from consumer.officer.recovery.recoverer import Recovery
+from consumer.officer.recovery.recoverer import Recoverer
+from consumer.officer.recovery.token_input import TokenItem
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.service import serve
 from consumer.settings.loading import load_settings
@@ -277,9 +277,9 @@ def test_no_repr_of_what_a_message_becomes_on_its_way_shows_a_value(marks: Marks
     event = UserLogin.model_validate_json(valid)
     token = masks_of(UserLogin, ring)["masked_device_id"](marks.devices[0])
     assert token is not None
-    recovered = Recovery(UserLogin, ring)(token)
+    recovered = Recoverer(UserLogin, ring).recover(token)
     assert recovered.value == marks.devices[0]
-    item = Item("token 1", token, cells=(marks.devices[0],))
+    item = TokenItem("token 1", token, cells=(marks.devices[0],))
     texts = [f"{each!r} {each}" for each in (*rows, event, recovered, item)]
     assert marks.leaked_into("".join(texts).encode()) == []
 

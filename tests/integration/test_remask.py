@@ -20,7 +20,7 @@ from consumer.masking.key_ring import Key, KeyRing, KeyState
 from consumer.masking.mask import Mode, mask_for
 from consumer.masking.sealing import BodySeal
 from consumer.messages import Reason
-from consumer.officer.remask.store import Progress, Remasked, Renewal, remask
+from consumer.officer.remask.store import Progress, RemaskPlan, RemaskResult, remask
 from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.postgres.outcomes import message
 from tests.waiting import eventually
@@ -37,15 +37,15 @@ COLUMNS = ("masked_ip", "masked_device_id")
 VIEWS = ("repeated_devices", "repeated_addresses")
 
 
-def renewal(ring: KeyRing = NEW, columns: Sequence[str] = COLUMNS) -> Renewal:
+def renewal(ring: KeyRing = NEW, columns: Sequence[str] = COLUMNS) -> RemaskPlan:
     masks = masks_of(UserLogin, ring)
     tokens = {name: masks[name].renew for name in columns}
-    return Renewal("user_logins", ring.primary, tokens, BodySeal(ring).renew)
+    return RemaskPlan("user_logins", ring.primary, tokens, BodySeal(ring).renew)
 
 
 async def run(
-    dsn: str, what: Renewal | None = None, show: Callable[[Progress], None] = lambda _: None
-) -> Remasked:
+    dsn: str, what: RemaskPlan | None = None, show: Callable[[Progress], None] = lambda _: None
+) -> RemaskResult:
     async with connected(ConnectionSettings(dsn)) as connection:
         return await remask(connection, what or renewal(), pages_a_batch=4, show=show)
 
@@ -114,7 +114,7 @@ async def test_every_token_and_body_is_rewritten_and_means_what_it_meant(databas
     await insert(database, OLD, range(2_000))
     message_id = await quarantine(database, OLD, "no JSON, but 10.0.0.1")
     done = await run(database)
-    assert done == Remasked(rows=2_000, bodies=1, left=dict.fromkeys(COLUMNS, 0))
+    assert done == RemaskResult(rows=2_000, bodies=1, left=dict.fromkeys(COLUMNS, 0))
     assert done.is_complete
     expected = [
         (f"user {n}", f"10.0.{n % 1000 // 250}.{n % 250}", f"device {n % 100}" if n % 10 else None)
@@ -174,7 +174,7 @@ async def test_partitions_are_rewritten_one_after_the_other(database: str) -> No
     assert len(await values(database)) == 500
 
 
-async def test_what_is_no_token_of_ours_stays_and_is_told(database: str) -> None:
+async def test_what_is_no_token_of_ours_stays_and_is_reported(database: str) -> None:
     await insert(database, OLD, range(10))
     stranger = masks_of(UserLogin, KeyRing.generate("k9", secrets.token_bytes))
     odd = stranger["masked_ip"]("10.9.9.9")
@@ -195,7 +195,7 @@ async def test_irreversible_tokens_stay_under_their_key(database: str) -> None:
     await insert(database, OLD, range(1))
     await put(database, "user 0", old)
     hashed = mask_for(NEW, column, Mode.HMAC, ADDRESS)
-    what = Renewal("user_logins", "k2", {"masked_ip": hashed.renew}, BodySeal(NEW).renew)
+    what = RemaskPlan("user_logins", "k2", {"masked_ip": hashed.renew}, BodySeal(NEW).renew)
     done = await run(database, what)
     assert done.left == {"masked_ip": 1}
     assert "irreversible" in next(iter(done.refusals))
@@ -204,7 +204,7 @@ async def test_irreversible_tokens_stay_under_their_key(database: str) -> None:
 async def test_an_event_without_masked_fields_has_its_bodies_rewritten(database: str) -> None:
     await quarantine(database, OLD, "no JSON")
     done = await run(database, renewal(columns=()))
-    assert done == Remasked(bodies=1)
+    assert done == RemaskResult(bodies=1)
 
 
 async def test_an_interrupted_rotation_is_overtaken_by_the_next(database: str) -> None:

@@ -122,7 +122,7 @@ async def test_duplicates_of_a_device_are_found_before_during_and_after(
         await rotation.more_rows("k1")
         rotation.use(rotation.ring.with_new("k2", secrets.token_bytes))
         await reload(replicas)
-        await remask(consumer, "--ahead", "k2")
+        await remask(consumer, "--prepare", "k2")
         rotation.use(rotation.ring.promoted("k2"))
         await reload(replicas)
         await rotation.more_rows("k2")

@@ -51,7 +51,7 @@ def test_what_needs_no_queue_does_not_import_what_calls_it() -> None:
         "officer.keys.command",
         "officer.quarantine.command",
         "officer.recovery.command",
-        "officer.recovery.mask_command",
+        "officer.recovery.search_command",
         "officer.remask.command",
     ]
     imports = ", ".join(f"consumer.{command}" for command in commands)

@@ -1,21 +1,21 @@
-"""The audit: who was shown or changed what, and why; each row chained to the one before.
+"""The audit: who was shown or changed what, and why; each row is chained to the one before.
 
-A row's hash is SHA-256 of the previous row's hash and of the row, as PostgreSQL's array_send
-writes its columns as bytea[]. The database makes it; `verify` makes it again here, so that
-nothing in the database vouches for itself.
+A row's hash is SHA-256 of its payload and a line feed. The payload is one line of JSON with all
+columns of the row and the hash of the row before. The database writes both; `verify` computes them
+again here, so that nothing in the database vouches for itself.
 
-What the chain shows: a row that was changed, removed or moved. What it cannot show by itself:
-that someone with the rights of the table's owner wrote the whole rest of the chain anew. For that
-the head is kept elsewhere, and `verify` told to expect it.
+The chain shows a row that was changed, removed or moved. It cannot show that someone with the
+rights of the table's owner wrote the rest of the chain anew. For that, keep the head elsewhere and
+let `verify` expect it.
 """
 
 import hashlib
+import json
 import os
 import pwd
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import asyncpg
@@ -28,25 +28,27 @@ _RECORD = """
         $1, $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[]
     )
 """
+# Times as text and in binary: Python's datetime does not reach as far as PostgreSQL's.
 _ROWS = """
-    SELECT number, at, database_role, os_user, action, reason, column_name, kid, digest, outcome,
-        previous_hash, hash
+    SELECT number, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at,
+        timestamptz_send(at) AS at_binary, database_role, os_user, action, reason, column_name, kid,
+        digest, outcome, previous_hash, hash, payload
     FROM consumer.audit ORDER BY number
 """
 _HEAD = "SELECT number, hash FROM consumer.audit_head"
 _ROWS_AT_A_TIME = 1000
 _SHA256_BYTES = 32
+_TEXTS = ("database_role", "os_user", "action", "reason", "column_name", "kid", "outcome")
 
-# Of the binary form of an array: one dimension from 1; timestamps count from 2000.
+# The binary form of an array of bytea: one dimension that begins at 1.
 _ARRAY_HEADER = struct.Struct(">iiIii")
 _BYTEA_OID = 17
 _INT8 = struct.Struct(">q")
 _LENGTH = struct.Struct(">i")
-_TIMESTAMP_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Action(StrEnum):
-    """What an officer may do that goes on record."""
+    """What an officer does that is audited."""
 
     RECOVER = "recover"
     QUARANTINE_SHOW = "quarantine show"
@@ -57,10 +59,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What goes on record; the database adds the number, the time, the role and the hashes.
+    """What is audited; the database adds the number, the time, the role and the hashes.
 
-    `digest` is SHA-256 of the token, or of another object, `column` the one it stands in, and
-    `outcome` what came of it. None of them may hold a value.
+    `digest` is SHA-256 of the token or of another object, `column` the one it comes from, and
+    `outcome` the result. None of them may hold a raw value.
     """
 
     action: Action
@@ -73,7 +75,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """The newest row: its number, which is also how many there are, and its hash."""
+    """The newest row: its number, which is also the number of rows, and its hash."""
 
     number: int
     hash: bytes
@@ -83,7 +85,7 @@ class AuditHead:
 
     @classmethod
     def parse(cls, text: str) -> "AuditHead":
-        """Read what `str` makes; raises ValueError."""
+        """Read the form that `str` gives; raises ValueError."""
         number, _, digest = text.partition(":")
         head = cls(int(number), bytes.fromhex(digest))
         if head.number < 0 or len(head.hash) != _SHA256_BYTES:
@@ -96,29 +98,28 @@ EMPTY_AUDIT = AuditHead(0, hashlib.sha256(b"").digest())
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """How far the chain holds: up to `head`, and what is wrong behind it, None if nothing is."""
+    """The chain holds up to `head`; `fault` says what is wrong after it, None if nothing is."""
 
     head: AuditHead
     fault: str | None = None
 
 
 class AuditError(ConsumerError):
-    """The audit is not what it was: someone changed it, or an older state was restored."""
+    """The audit was changed, or an older state was restored."""
 
 
-def digest_of(token: str) -> bytes:
-    """SHA-256 of a token or another text."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+def sha256_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 async def record(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> AuditHead:
-    """Append `entries` in order; return the head that they make.
+    """Append `entries` in order; return the new head.
 
-    Outside of a transaction they are committed when this returns, and only then may anything be
-    shown; inside of one they are committed with it. Other writers wait for that.
+    Outside of a transaction they are committed when this returns: values may be shown only then.
+    Inside of one they are committed with it, and other writers of the audit wait for that.
 
     Raises:
-        DatabaseError: they are not on record.
+        DatabaseError: nothing was audited.
     """
     with translated():
         head = await connection.fetchrow(
@@ -136,7 +137,7 @@ async def record(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) 
 
 
 async def verify(connection: asyncpg.Connection, expected: AuditHead | None = None) -> AuditVerdict:
-    """Follow the chain from its first row; with `expected`, that head must be a part of it.
+    """Follow the chain from its first row; `expected` is a head that must be part of it.
 
     Raises:
         DatabaseError: as of any statement.
@@ -152,41 +153,62 @@ async def verify(connection: asyncpg.Connection, expected: AuditHead | None = No
                 head = AuditHead(row["number"], row["hash"])
                 expectation_met = expectation_met or head == expected
     if newest is None or AuditHead(*newest) != head:
-        ends = f"the audit ends with row {head.number}, and not with the row that was written last"
+        ends = f"the audit ends with row {head.number}, which is not the row that was written last"
         return AuditVerdict(head, f"{ends}: rows were removed from its end, or added past it")
     if not expectation_met:
-        return AuditVerdict(head, f"the head that was expected, {expected}, is not in it")
+        return AuditVerdict(head, f"the expected head {expected} is not in it")
     return AuditVerdict(head)
 
 
 def _fault(row: asyncpg.Record, before: AuditHead) -> str | None:
-    """What is wrong with the row that comes behind `before`."""
+    """What is wrong with the row that follows `before`."""
     number = before.number + 1
     if row["number"] != number:
         return f"row {number} is missing"
     if row["previous_hash"] != before.hash:
         return f"row {number} does not follow row {before.number}: one of them was replaced"
-    if row["hash"] != hashlib.sha256(before.hash + _content(row)).digest():
+    if not _has_its_hash(row):
         return f"row {number} was changed"
     return None
 
 
-def _content(row: asyncpg.Record) -> bytes:
-    microseconds = (row["at"] - _TIMESTAMP_EPOCH) // timedelta(microseconds=1)
-    texts = [row[name] for name in ("database_role", "os_user", "action", "reason")]
-    parts = [
-        _INT8.pack(row["number"]),
-        _INT8.pack(microseconds),
-        *(_encoded(text) for text in [*texts, row["column_name"], row["kid"]]),
-        row["digest"],
-        _encoded(row["outcome"]),
-    ]
+def _has_its_hash(row: asyncpg.Record) -> bool:
+    payload: str | None = row["payload"]
+    if payload is None:
+        hashed = row["previous_hash"] + _binary_form(row)
+    elif _columns_in(payload) == _columns_of(row):
+        hashed = f"{payload}\n".encode()
+    else:
+        return False
+    return bool(row["hash"] == hashlib.sha256(hashed).digest())
+
+
+def _columns_in(payload: str) -> object:
+    try:
+        columns: object = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return columns
+
+
+def _columns_of(row: asyncpg.Record) -> object:
+    digest = row["digest"]
+    return {
+        "number": row["number"],
+        "at": row["at"],
+        **{name: row[name] for name in _TEXTS},
+        "digest": None if digest is None else digest.hex(),
+        "previous_hash": row["previous_hash"].hex(),
+    }
+
+
+def _binary_form(row: asyncpg.Record) -> bytes:
+    """The columns as PostgreSQL's array_send gives them as bytea[]: what old rows are hashed by."""
+    texts = [None if row[name] is None else row[name].encode() for name in _TEXTS]
+    *before_digest, outcome = texts
+    parts = [_INT8.pack(row["number"]), row["at_binary"], *before_digest, row["digest"], outcome]
     header = _ARRAY_HEADER.pack(1, None in parts, _BYTEA_OID, len(parts), 1)
     return header + b"".join(_framed(part) for part in parts)
-
-
-def _encoded(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
 
 
 def _framed(part: bytes | None) -> bytes:
@@ -194,7 +216,7 @@ def _framed(part: bytes | None) -> bytes:
 
 
 def _os_user() -> str:
-    """Who runs this process by the system's own account, not by the environment."""
+    """The account that this process runs as; the environment's variables could name another."""
     uid = os.getuid()
     try:
         return pwd.getpwuid(uid).pw_name

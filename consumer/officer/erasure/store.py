@@ -1,4 +1,4 @@
-"""Deletes persons' rows, and remembers by hashes that they are to stay deleted."""
+"""The rows of subjects, and the erasure list: hashes of the subjects that were erased."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
@@ -9,45 +9,47 @@ import asyncpg
 from consumer.postgres.errors import DRIVER_FAILURES, translated
 from consumer.postgres.queries import identifier, qualified
 
-_REMEMBER = """
+_ADD_TO_LIST = """
     INSERT INTO consumer.erased (column_name, kid, person_hash, erased_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
     ON CONFLICT DO NOTHING
 """
-_ERASED = """
+_LIST = """
     SELECT column_name, kid, person_hash, erased_at FROM consumer.erased
     ORDER BY erased_at, column_name, kid, person_hash
 """
 _NOW = "SELECT now()"
 _DELETE = "DELETE FROM {table} WHERE {column}::text = ANY ($1::text[])"
-_PERSONS = "SELECT DISTINCT {column}::text FROM {table} WHERE {column} IS NOT NULL"
+_SUBJECTS = "SELECT DISTINCT {column}::text FROM {table} WHERE {column} IS NOT NULL"
 _ROWS_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
-    """An entry of the erasure list: the hash of a person of a column, under the key `kid`."""
+class ErasureEntry:
+    """The hash of an erased subject of `column`, under the key `kid`."""
 
     column: str
     kid: str
-    person_hash: bytes = field(repr=False)
+    subject_hash: bytes = field(repr=False)
     erased_at: datetime
 
 
-async def erased(connection: asyncpg.Connection) -> list[Erased]:
-    """The erasure list, oldest first; raises DatabaseError."""
+async def erasure_list(connection: asyncpg.Connection) -> list[ErasureEntry]:
+    """All entries, oldest first; raises DatabaseError."""
     with translated():
-        return [Erased(*record) for record in await connection.fetch(_ERASED)]
+        return [ErasureEntry(*record) for record in await connection.fetch(_LIST)]
 
 
-async def remember(connection: asyncpg.Connection, entries: Sequence[Erased]) -> None:
-    """Put on the list what is not on it; raises DatabaseError."""
+async def add_to_erasure_list(
+    connection: asyncpg.Connection, entries: Sequence[ErasureEntry]
+) -> None:
+    """Add the entries that are not on the list yet; raises DatabaseError."""
     with translated():
         await connection.execute(
-            _REMEMBER,
+            _ADD_TO_LIST,
             [entry.column for entry in entries],
             [entry.kid for entry in entries],
-            [entry.person_hash for entry in entries],
+            [entry.subject_hash for entry in entries],
             [entry.erased_at for entry in entries],
         )
 
@@ -61,18 +63,20 @@ async def now(connection: asyncpg.Connection) -> datetime:
 
 
 async def delete_rows(
-    connection: asyncpg.Connection, table: str, column: str, persons: Collection[str]
+    connection: asyncpg.Connection, table: str, column: str, subjects: Collection[str]
 ) -> int:
-    """Delete all rows of these persons and return how many there were; raises DatabaseError."""
+    """Delete all rows of these subjects and return their number; raises DatabaseError."""
     statement = _DELETE.format(table=qualified(table), column=identifier(column))
     with translated():
-        status = await connection.execute(statement, list(persons))
+        status = await connection.execute(statement, list(subjects))
     return int(status.rsplit(" ", 1)[-1])
 
 
-async def persons(connection: asyncpg.Connection, table: str, column: str) -> AsyncIterator[str]:
-    """Each person that a table has rows of; in a transaction. Raises DatabaseError."""
-    query = _PERSONS.format(table=qualified(table), column=identifier(column))
+async def subjects_in(
+    connection: asyncpg.Connection, table: str, column: str
+) -> AsyncIterator[str]:
+    """Each subject that a table has rows of; call it in a transaction. Raises DatabaseError."""
+    query = _SUBJECTS.format(table=qualified(table), column=identifier(column))
     with translated(DRIVER_FAILURES):
-        async for (person,) in connection.cursor(query, prefetch=_ROWS_AT_A_TIME):
-            yield person
+        async for (subject,) in connection.cursor(query, prefetch=_ROWS_AT_A_TIME):
+            yield subject

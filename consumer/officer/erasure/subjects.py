@@ -1,4 +1,4 @@
-"""Whose a message is, and how a person is remembered as erased without being named."""
+"""The subject of an event: whose it is, how a body names the subject, the hash that lists it."""
 
 import hmac
 import json
@@ -10,17 +10,17 @@ from consumer.errors import SettingsError
 from consumer.events.model import EventModel, MaskedColumn, StoredColumn, columns_of
 from consumer.masking.key_ring import KeyRing
 
-# Behind a property's name, up to the next separator: what is no text in quotes.
+# A value without quotes, from a property's name up to the next separator.
 _BARE_VALUE = r'"{name}\\*"\s*:\s*([^\s",{{}}\[\]]+)'
-# Up to a quote that is not escaped; one after the other they are the whole body.
+# Up to a quote that is not escaped; consecutive pieces make up the whole body.
 _PIECE = re.compile(r'((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _MOST_NESTED = 3
 
 
 class SubjectHash:
-    """HMAC-SHA256 of a person under each key of the ring; the keys are of no other use.
+    """HMAC-SHA256 of a subject under each key of the ring; the derived keys serve nothing else.
 
-    `column` is the person's, `table.column`.
+    `column` is the subject's column, `table.column`.
     """
 
     __slots__ = ("_keys", "primary")
@@ -33,19 +33,18 @@ class SubjectHash:
 
     @property
     def kids(self) -> frozenset[str]:
-        """The names of the ring's keys."""
         return frozenset(self._keys)
 
-    def __call__(self, person: str, kid: str) -> bytes:
-        """32 bytes that only the holder of the key can tie to a person."""
-        return hmac.digest(self._keys[kid], person.encode("utf-8", "surrogatepass"), "sha256")
+    def digest(self, subject: str, kid: str) -> bytes:
+        """32 bytes that only the holder of the key can link to the subject."""
+        return hmac.digest(self._keys[kid], subject.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def subject_column(model: type[EventModel]) -> str:
-    """The column that says whose an event is.
+    """The column that names the subject of an event.
 
     Raises:
-        SettingsError: the model names none, or it is masked.
+        SettingsError: the model declares none, or it is masked.
     """
     return _subject(model).column
 
@@ -62,23 +61,22 @@ def _subject(model: type[EventModel]) -> StoredColumn:
 
 
 class SubjectSearch:
-    """Finds in a body all texts that may name its person; some come more than once.
+    """Finds in a body all texts that may name its subject; some are found more than once.
 
-    Every text in quotes, wherever it stands, for the body may be no valid JSON, or hold the event
-    as a text of its own; and what stands behind the person's property without quotes. Takes time
-    in proportion to the body, whatever it holds.
+    These are every text in quotes, wherever it stands, because the body may be invalid JSON or
+    contain the event as a text; and a value without quotes after the subject's property. The time
+    is proportional to the body, whatever it contains.
 
     Raises:
-        SettingsError: when made, if the model names no person, or masks it.
+        SettingsError: when made, if the model declares no subject, or masks it.
     """
 
     def __init__(self, model: type[EventModel]) -> None:
         name = re.escape(_subject(model).json_name)
         self._bare_value = re.compile(_BARE_VALUE.format(name=name))
 
-    def __call__(self, body: str) -> Iterator[str]:
-        """The texts."""
-        # An event inside of a text has its quotes escaped, so quotes part both with and without.
+    def texts(self, body: str) -> Iterator[str]:
+        # An event inside a text has its quotes escaped: quotes separate pieces in both forms.
         inner = (piece.rstrip("\\") for piece in body.split('"'))
         for piece in {*inner, *_PIECE.findall(body)}:
             yield from _unescaped(piece)
@@ -86,7 +84,7 @@ class SubjectSearch:
 
 
 def _unescaped(text: str) -> Iterator[str]:
-    """The text as it stands, and as it is meant where it was escaped, once or more often."""
+    """The text itself, and unescaped for each level of escaping."""
     yield text
     for _ in range(_MOST_NESTED):
         if "\\" not in text:

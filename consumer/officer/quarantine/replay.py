@@ -1,4 +1,4 @@
-"""Opens quarantined messages, on record, and replays them."""
+"""Opens quarantined messages (audited), and validates, masks and writes them again."""
 
 import hashlib
 from collections import Counter
@@ -15,7 +15,13 @@ from consumer.masking.key_ring import KeyRing
 from consumer.masking.sealing import BodySeal
 from consumer.messages import Quarantined, Reason, Row
 from consumer.officer.audit.store import Action, AuditEntry, record
-from consumer.officer.quarantine.store import Landing, SealedEntry, Selection, keep, sealed_entries
+from consumer.officer.quarantine.store import (
+    ReplayWriter,
+    SealedEntry,
+    Selection,
+    sealed_entries,
+    update_reasons,
+)
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.errors import translated
 from consumer.postgres.inspect import table_kinds
@@ -25,27 +31,27 @@ _Why = tuple[Reason, str | None]
 
 
 def reason_text(reason: str, field_name: str | None) -> str:
-    """The reason, and the field if one is to blame."""
+    """The reason, and the field if the reason names one."""
     return f"{reason} ({field_name})" if field_name else reason
 
 
-async def opened_on_record(
+async def open_audited(
     connection: asyncpg.Connection,
     model: type[EventModel],
     ring: KeyRing,
     ids: Sequence[int],
     reason: str,
 ) -> AsyncIterator[tuple[SealedEntry, str]]:
-    """The messages `ids` with their bodies, each once it is on record that it was opened.
+    """The messages `ids` with their bodies; each is audited before it is yielded.
 
-    Says on standard error which cannot be opened, or are not there. Raises DatabaseError.
+    Reports on standard error which ones cannot be opened or do not exist. Raises DatabaseError.
     """
     seal, missing, after = BodySeal(ring), set(ids), 0
     selection = Selection(ids=ids)
     while batch := await sealed_entries(connection, model.table, selection, after=after):
         after = batch[-1].id
         attempts = [(entry, _unsealed(seal, entry)) for entry in batch]
-        await record(connection, [_shown(*attempt, reason) for attempt in attempts])
+        await record(connection, [_show_entry(*attempt, reason) for attempt in attempts])
         for entry, body in attempts:
             missing.discard(entry.id)
             if isinstance(body, TokenError):
@@ -57,27 +63,27 @@ async def opened_on_record(
 
 
 @dataclass(slots=True)
-class Replayed:
-    """What became of messages: how many landed, why how many stay, and the ids of all."""
+class ReplayResult:
+    """How many messages were written, how many remain by reason, and the ids of all of them."""
 
-    landed: int = 0
-    stays: Counter[str] = field(default_factory=Counter)
-    seen: set[int] = field(default_factory=set)
+    written: int = 0
+    remaining: Counter[str] = field(default_factory=Counter)
+    ids: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
-class _Outcomes:
-    """What a batch becomes; `unopened` is why bodies could not be opened, by id."""
+class _BatchResult:
+    """What a batch becomes, by id; `unopened` says why bodies could not be opened."""
 
     rows: list[tuple[int, Row]] = field(default_factory=list)
-    kept: list[tuple[int, _Why]] = field(default_factory=list)
+    remaining: list[tuple[int, _Why]] = field(default_factory=list)
     unopened: dict[int, str] = field(default_factory=dict)
 
 
 class Replay:
-    """Validates and masks quarantined messages again, and lands those that pass.
+    """Validates and masks quarantined messages again, and writes those that pass.
 
-    `bodies` has by id the bodies to take instead of those in quarantine. `reason` goes on record.
+    `bodies` has by id the bodies that replace those in quarantine. `reason` is audited.
     """
 
     def __init__(
@@ -90,23 +96,21 @@ class Replay:
         self._bodies = bodies
         self._reason = reason
 
-    async def run(self, server: ConnectionSettings, selection: Selection) -> Replayed:
-        """Replay what is selected, a transaction for each few messages.
+    async def run(self, connections: ConnectionSettings, selection: Selection) -> ReplayResult:
+        """Replay the selected messages, a few in each transaction.
 
-        What another replay has in hand is left to it.
+        Messages that another replay has locked are left to it.
 
         Raises:
             KeyRingError: the database knows another key under the name of one of the ring.
-            DatabaseError: as of any statement; what landed stays landed.
+            DatabaseError: as of any statement; what was committed stays.
         """
-        done, after = Replayed(), 0
-        async with connected(server) as connection:
+        done, after = ReplayResult(), 0
+        async with connected(connections) as connection:
             kinds = await table_kinds(connection, self._table)
             await register_fingerprints(connection, self._ring.fingerprints())
-            transform, landing = (
-                Transform(self._model, kinds, self._ring),
-                Landing(self._table, kinds),
-            )
+            transform = Transform(self._model, kinds, self._ring)
+            writer = ReplayWriter(self._table, kinds)
             while True:
                 with translated():
                     async with connection.transaction():
@@ -115,18 +119,18 @@ class Replay:
                         )
                         if not batch:
                             return done
-                        outcomes = self._outcomes(batch, transform)
-                        await self._commit(connection, batch, outcomes, landing)
+                        result = self._transformed(batch, transform)
+                        await self._write(connection, batch, result, writer)
                 after = batch[-1].id
-                _count(done, batch, outcomes)
+                _count(done, batch, result)
 
-    async def dry_run(self, server: ConnectionSettings, selection: Selection) -> Replayed:
-        """Tell what `run` would do; what PostgreSQL itself would refuse does not show.
+    async def dry_run(self, connections: ConnectionSettings, selection: Selection) -> ReplayResult:
+        """What `run` would do, except for rows that PostgreSQL itself would refuse.
 
         Raises what `run` raises.
         """
-        done, after = Replayed(), 0
-        async with connected(server) as connection:
+        done, after = ReplayResult(), 0
+        async with connected(connections) as connection:
             kinds = await table_kinds(connection, self._table)
             await compare_fingerprints(connection, self._ring.fingerprints())
             transform = Transform(self._model, kinds, self._ring)
@@ -134,65 +138,67 @@ class Replay:
                 connection, self._model.table, selection, after=after
             ):
                 after = batch[-1].id
-                _count(done, batch, self._outcomes(batch, transform))
+                _count(done, batch, self._transformed(batch, transform))
         return done
 
-    def _outcomes(self, batch: Sequence[SealedEntry], transform: Transform) -> _Outcomes:
-        outcomes = _Outcomes()
+    def _transformed(self, batch: Sequence[SealedEntry], transform: Transform) -> _BatchResult:
+        result = _BatchResult()
         for entry in batch:
             body = self._bodies.get(entry.id)
             opened = _unsealed(self._seal, entry) if body is None else body
             if isinstance(opened, TokenError):
-                outcomes.unopened[entry.id] = str(opened)
+                result.unopened[entry.id] = str(opened)
                 continue
             match transform(entry.message(opened)):
                 case Row() as row:
-                    outcomes.rows.append((entry.id, row))
+                    result.rows.append((entry.id, row))
                 case Quarantined(reason=reason, field_name=field_name):
-                    outcomes.kept.append((entry.id, (reason, field_name)))
-        return outcomes
+                    result.remaining.append((entry.id, (reason, field_name)))
+        return result
 
-    async def _commit(
+    async def _write(
         self,
         connection: asyncpg.Connection,
         batch: Sequence[SealedEntry],
-        outcomes: _Outcomes,
-        landing: Landing,
+        result: _BatchResult,
+        writer: ReplayWriter,
     ) -> None:
-        """Land rows, note why the rest stays, put it on record; the caller commits all or none."""
-        refused = await landing.land(connection, outcomes.rows)
-        outcomes.rows = [row for row in outcomes.rows if row[0] not in refused]
-        outcomes.kept += [
+        """Write rows, update the reasons of the rest, audit both; the caller commits."""
+        refused = await writer.write(connection, result.rows)
+        result.rows = [row for row in result.rows if row[0] not in refused]
+        result.remaining += [
             (entry_id, (Reason.REJECTED_BY_DATABASE, error.column))
             for entry_id, error in refused.items()
         ]
-        # Of a body that was edited nothing is kept, nor why it was refused.
-        await keep(
-            connection,
-            [(entry_id, *why) for entry_id, why in outcomes.kept if entry_id not in self._bodies],
-        )
-        # Last, for other writers of the audit wait from here to the commit.
-        await record(connection, self._audited(batch, outcomes))
+        # An edited body that does not pass is dropped, and so is the reason of its refusal.
+        original = [each for each in result.remaining if each[0] not in self._bodies]
+        await update_reasons(connection, [(entry_id, *why) for entry_id, why in original])
+        # Last: other writers of the audit wait from here to the commit.
+        await record(connection, self._audit_entries(batch, result))
 
-    def _audited(self, batch: Sequence[SealedEntry], outcomes: _Outcomes) -> list[AuditEntry]:
-        landed = {entry_id for entry_id, _ in outcomes.rows}
-        stays = {entry_id: reason_text(*why) for entry_id, why in outcomes.kept}
+    def _audit_entries(
+        self, batch: Sequence[SealedEntry], result: _BatchResult
+    ) -> list[AuditEntry]:
+        written = {entry_id for entry_id, _ in result.rows}
+        reasons = {entry_id: reason_text(*why) for entry_id, why in result.remaining}
         return [
-            _entry(
+            _audit_entry(
                 Action.QUARANTINE_REPLAY,
                 entry,
-                "landed" if entry.id in landed else f"stays: {stays.get(entry.id, 'not opened')}",
+                "written"
+                if entry.id in written
+                else f"remains: {reasons.get(entry.id, 'not opened')}",
                 self._reason,
             )
             for entry in batch
         ]
 
 
-def _count(done: Replayed, batch: Sequence[SealedEntry], outcomes: _Outcomes) -> None:
-    done.seen.update(entry.id for entry in batch)
-    done.landed += len(outcomes.rows)
-    done.stays.update(reason_text(*why) for _, why in outcomes.kept)
-    done.stays.update(outcomes.unopened.values())
+def _count(done: ReplayResult, batch: Sequence[SealedEntry], result: _BatchResult) -> None:
+    done.ids.update(entry.id for entry in batch)
+    done.written += len(result.rows)
+    done.remaining.update(reason_text(*why) for _, why in result.remaining)
+    done.remaining.update(result.unopened.values())
 
 
 def _unsealed(seal: BodySeal, entry: SealedEntry) -> str | TokenError:
@@ -202,12 +208,12 @@ def _unsealed(seal: BodySeal, entry: SealedEntry) -> str | TokenError:
         return refusal
 
 
-def _shown(entry: SealedEntry, body: str | TokenError, reason: str) -> AuditEntry:
+def _show_entry(entry: SealedEntry, body: str | TokenError, reason: str) -> AuditEntry:
     outcome = f"refused: {body}" if isinstance(body, TokenError) else "shown"
-    return _entry(Action.QUARANTINE_SHOW, entry, outcome, reason)
+    return _audit_entry(Action.QUARANTINE_SHOW, entry, outcome, reason)
 
 
-def _entry(action: Action, entry: SealedEntry, outcome: str, reason: str) -> AuditEntry:
+def _audit_entry(action: Action, entry: SealedEntry, outcome: str, reason: str) -> AuditEntry:
     return AuditEntry(
         action,
         reason,

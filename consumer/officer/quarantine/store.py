@@ -1,4 +1,4 @@
-"""The quarantine: what is in it, and the way out of it."""
+"""The quarantined messages in the database: listed, opened, replayed, deleted."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -32,13 +32,13 @@ _SELECTED = """
 """
 _LISTED = f"{_ENTRY} {_SELECTED} ORDER BY id"
 _OPENED = f"{_ENTRY}, sealed_body {_SELECTED} AND event = $4 AND id > $5 ORDER BY id LIMIT $6"
-# Another replay that has a row already, or will have, is not waited for: it does the work.
+# A row that another replay has locked is skipped: that replay does the work.
 _CLAIMED = f"{_OPENED} FOR UPDATE SKIP LOCKED"
-_KEEP = """
+_UPDATE_REASONS = """
     UPDATE consumer.quarantine AS quarantined
-    SET reason = kept.reason, field_name = kept.field_name
-    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS kept (id, reason, field_name)
-    WHERE quarantined.id = kept.id
+    SET reason = remaining.reason, field_name = remaining.field_name
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS remaining (id, reason, field_name)
+    WHERE quarantined.id = remaining.id
 """
 _DELETE = "DELETE FROM consumer.quarantine WHERE id = ANY ($1::bigint[])"
 _FIRST_COLUMN_PARAMETER = 2
@@ -79,13 +79,13 @@ class SealedEntry(Entry):
     sealed_body: bytes = field(repr=False)
 
     def message(self, body: str) -> Message:
-        """The message as it was received, but for its receipt handle; with another body maybe."""
+        """The message as it was received, with `body` and without a receipt handle."""
         return Message(self.message_id, "", body, self.sent_ms, len(body.encode(errors="replace")))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which messages: those that meet everything that is given."""
+    """Which messages: those that meet every condition that is set."""
 
     ids: Sequence[int] | None = None
     reason: Reason | None = None
@@ -98,13 +98,13 @@ class Selection:
 
 
 async def groups(connection: asyncpg.Connection) -> list[Group]:
-    """What is in quarantine, by reason; raises DatabaseError."""
+    """The quarantined messages counted by reason; raises DatabaseError."""
     with translated():
         return [Group(**record) for record in await connection.fetch(_GROUPS)]
 
 
 async def entries(connection: asyncpg.Connection, selection: Selection) -> AsyncIterator[Entry]:
-    """The messages one by one, without their bodies; raises DatabaseError."""
+    """The selected messages one by one, without their bodies; raises DatabaseError."""
     with translated(DRIVER_FAILURES):
         async with connection.transaction(readonly=True):
             cursor = connection.cursor(_LISTED, *selection.parameters, prefetch=_ROWS_AT_A_TIME)
@@ -120,9 +120,9 @@ async def sealed_entries(
     after: int = 0,
     claim: bool = False,
 ) -> list[SealedEntry]:
-    """The next few messages of an event behind the id `after`, with their bodies.
+    """The next few messages of an event after the id `after`, with their bodies.
 
-    `claim`: lock them until the transaction ends, and leave out what another has locked.
+    `claim`: lock them until the transaction ends, and skip those that are locked already.
 
     Raises:
         DatabaseError: as of any statement.
@@ -146,38 +146,38 @@ async def every_sealed_entry(
         after = batch[-1].id
 
 
-async def keep(
-    connection: asyncpg.Connection, kept: Sequence[tuple[int, Reason, str | None]]
+async def update_reasons(
+    connection: asyncpg.Connection, reasons: Sequence[tuple[int, Reason, str | None]]
 ) -> None:
-    """Note for messages that stay, by id, why: reason and field; raises DatabaseError."""
-    if kept:
+    """Set reason and field of messages that remain in quarantine, by id; raises DatabaseError."""
+    if reasons:
         with translated():
-            await connection.execute(_KEEP, *map(list, zip(*kept, strict=True)))
+            await connection.execute(_UPDATE_REASONS, *map(list, zip(*reasons, strict=True)))
 
 
 async def remove(connection: asyncpg.Connection, ids: Sequence[int]) -> int:
-    """Delete messages and return how many were there still; raises DatabaseError."""
+    """Delete messages and return how many were deleted; raises DatabaseError."""
     with translated():
         status = await connection.execute(_DELETE, ids)
     return int(status.rsplit(" ", 1)[-1])
 
 
-class Landing:
+class ReplayWriter:
     """Moves messages from the quarantine into the table, as rows of the columns in `kinds`."""
 
     def __init__(self, table: Table, kinds: ColumnKinds) -> None:
         lists = column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
         self._statement = load_statement("consumer.postgres", "sql/replay.sql").format(**lists)
 
-    async def land(
+    async def write(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
     ) -> dict[int, DataRejectedError]:
-        """Land rows by the ids that they have in quarantine; return those that PostgreSQL refused.
+        """Write rows by their ids in quarantine; return those that PostgreSQL refused.
 
-        To be called in a transaction, in which the ids are locked.
+        Call it in a transaction that has locked the ids.
 
         Raises:
-            DatabaseError: as of any statement, but for refused data.
+            DatabaseError: as of any statement; refused data is returned instead.
         """
         if not rows:
             return {}
@@ -188,20 +188,20 @@ class Landing:
             return {rows[0][0]: refusal}
         middle = len(rows) // 2
         return {
-            **await self.land(connection, rows[:middle]),
-            **await self.land(connection, rows[middle:]),
+            **await self.write(connection, rows[:middle]),
+            **await self.write(connection, rows[middle:]),
         }
 
     async def _insert(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
     ) -> DataRejectedError | None:
-        """Raises outside of its `except`: the driver's text quotes the row."""
+        """Raises outside of `except`: the driver's text quotes the row."""
         ids = [row_id for row_id, _ in rows]
         values = [row.values for _, row in rows]
         try:
             literals = column_literals(values, len(values[0]))
             async with connection.transaction():
-                # array_literal needs it; a connection through PgBouncer has what the role has.
+                # array_literal needs it; a connection through PgBouncer has the role's own setting.
                 await connection.execute("SET LOCAL array_nulls = on")
                 await connection.execute(self._statement, ids, *literals)
         except DataRejectedError as refusal:

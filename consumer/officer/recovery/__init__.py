@@ -1,1 +1,1 @@
-"""From tokens to values, and from values to tokens."""
+"""From tokens to original values (`recover`), and from a value to its tokens (`mask`)."""

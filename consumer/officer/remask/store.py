@@ -1,9 +1,8 @@
-"""Rewrites the tokens of old keys in place, after another key has become the primary one.
+"""Rewrites the tokens of old keys in place, after another key became the primary.
 
-First each distinct old token gets its new one in consumer.remasked, through which the views of
-repeated values join both from then on; then the rows are rewritten. Both go over the table's pages
-in short transactions. There is no state to lose: whatever is killed, the next run skips what has
-the primary key's tokens already.
+First each distinct old token gets its new token in consumer.remasked, which the views of repeated
+values join. Then the rows are rewritten. Both go over the table's pages in short transactions.
+There is no state to lose: after a kill, the next run skips every token of the primary key.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,10 +15,10 @@ from consumer.errors import TokenError
 from consumer.postgres.errors import translated
 from consumer.postgres.queries import identifier, literal, load_statement, qualified
 
-# One at a time; held for a transaction only, for poolers know no locks of a session.
+# One run at a time; held for a transaction only, because poolers do not carry session locks.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('consumer.remask', 0))"
-# The statistics know nothing of what was just mapped. A hash or a copy of all of it for each few
-# pages would take longer than the rest: each token is to be looked up by the index.
+# The statistics do not know the new mappings yet. To hash or copy all of them for every few pages
+# would take longer than the rest: each token is looked up by the index.
 _PLAN = "; ".join(
     f"SET LOCAL enable_{node} = off"
     for node in ("hashjoin", "mergejoin", "material", "seqscan", "bitmapscan")
@@ -48,13 +47,13 @@ _OLD_TOKENS = """
             WHERE column_name = $4 AND old_token = event.{column}
         )
 """
-_REMEMBER = """
+_ADD_MAPPINGS = """
     INSERT INTO consumer.remasked (column_name, old_token, new_token)
     SELECT $1, * FROM unnest($2::text[], $3::text[]) ORDER BY 2
     ON CONFLICT DO NOTHING
 """
-_FORGET_OTHERS = "DELETE FROM consumer.remasked WHERE new_token NOT LIKE $1"
-_FORGET_ALL = "DELETE FROM consumer.remasked"
+_DELETE_OTHER_MAPPINGS = "DELETE FROM consumer.remasked WHERE new_token NOT LIKE $1"
+_DELETE_ALL_MAPPINGS = "DELETE FROM consumer.remasked"
 
 _OLD_BODIES = """
     SELECT id, message_id::text, kid, sealed_body FROM consumer.quarantine
@@ -75,11 +74,11 @@ RenewBody = Callable[[str, str, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """What is rewritten, and how.
+class RemaskPlan:
+    """The table to rewrite, and the functions that renew its tokens and sealed bodies.
 
-    `tokens` has for each column what renews its tokens; `body` renews a sealed body, given its
-    kid, its message's id and its bytes; both raise TokenError. `primary` is the primary key's kid.
+    `tokens` has a function for each column; `body` renews a sealed body, given its kid, its
+    message's id and its bytes; both raise TokenError. `primary` is the kid of the primary key.
     """
 
     table: str
@@ -95,7 +94,7 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stage is: pages looked at of all, and rows rewritten so far."""
+    """How far a stage is: pages done of all pages, and rows rewritten."""
 
     stage: str
     pages: int
@@ -104,11 +103,11 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Remasked:
-    """What was done, and what is left.
+class RemaskResult:
+    """What was rewritten, and what is left.
 
-    `left` counts the rows whose token in a column is not under the primary key; `refusals` says
-    why tokens or bodies could not be renewed, each reason once.
+    `left` counts the rows by column whose token is not under the primary key; `refusals` has the
+    reasons why tokens or bodies could not be renewed, each once.
     """
 
     rows: int = 0
@@ -125,58 +124,58 @@ class Remasked:
 
 async def remask(
     connection: asyncpg.Connection,
-    renewal: Renewal,
+    plan: RemaskPlan,
     *,
     pages_a_batch: int,
     show: Callable[[Progress], None],
-) -> Remasked:
+) -> RemaskResult:
     """Rewrite every token and body that is not under the primary key, then count what is left.
 
-    Beside running replicas: they only insert, and no lock is held for longer than a batch takes.
+    May run beside replicas: they only insert, and no lock outlasts a batch.
 
     Raises:
-        DatabaseError: as of any statement; what was done stays, and another run goes on from there.
+        DatabaseError: as of any statement; finished batches stay, and another run continues.
     """
-    done = await remask_ahead(connection, renewal, pages_a_batch=pages_a_batch, show=show)
+    done = await prepare(connection, plan, pages_a_batch=pages_a_batch, show=show)
     with translated():
-        if renewal.tokens:
-            async for batch in _batches(connection, renewal.table, pages_a_batch):
-                await _rewrite(connection, renewal, batch, done)
+        if plan.tokens:
+            async for batch in _batches(connection, plan.table, pages_a_batch):
+                await _rewrite(connection, plan, batch, done)
                 show(Progress("rewriting rows", batch.pages_done, batch.of_pages, done.rows))
-            await _count_rows_left(connection, renewal, done)
-        await _reseal_bodies(connection, renewal, done)
+            await _count_rows_left(connection, plan, done)
+        await _reseal_bodies(connection, plan, done)
         if done.is_complete:
-            await connection.execute(_FORGET_ALL)
+            await connection.execute(_DELETE_ALL_MAPPINGS)
     return done
 
 
-async def remask_ahead(
+async def prepare(
     connection: asyncpg.Connection,
-    renewal: Renewal,
+    plan: RemaskPlan,
     *,
     pages_a_batch: int,
     show: Callable[[Progress], None],
-) -> Remasked:
-    """Only give each old token its new one in consumer.remasked, and change no row.
+) -> RemaskResult:
+    """Map each old token to its new one in consumer.remasked; change no row.
 
-    Done before `renewal.primary` becomes the primary key, the views of repeated values join both
-    tokens of a value from the first new row on.
+    Call it before `plan.primary` becomes the primary key: the views of repeated values then join
+    both tokens of a value from the first new row on.
 
     Raises:
         DatabaseError: as of any statement.
     """
-    done = Remasked()
+    done = RemaskResult()
     with translated():
-        await connection.execute(_FORGET_OTHERS, renewal.like)
-        async for batch in _batches(connection, renewal.table, pages_a_batch):
-            await _map_tokens(connection, renewal, batch, done)
+        await connection.execute(_DELETE_OTHER_MAPPINGS, plan.like)
+        async for batch in _batches(connection, plan.table, pages_a_batch):
+            await _map_tokens(connection, plan, batch, done)
             show(Progress("finding old tokens", batch.pages_done, batch.of_pages, done.rows))
     return done
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Pages [first, end) of a leaf of the table; with them so many pages of all are done."""
+    """Pages [first, end) of a leaf of the table, and the progress after them."""
 
     leaf: str
     first: int
@@ -188,7 +187,7 @@ class _Batch:
 async def _batches(
     connection: asyncpg.Connection, table: str, pages_a_batch: int
 ) -> AsyncIterator[_Batch]:
-    """All pages that the table has now; what is added behind them has the newest tokens."""
+    """All pages that the table has now; rows added after them have the new tokens."""
     page_bytes = await connection.fetchval(_PAGE_BYTES)
     leaves = [
         (leaf, size // page_bytes)
@@ -204,22 +203,22 @@ async def _batches(
 
 
 @asynccontextmanager
-async def _alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """A transaction that no other run of remask has at the same time."""
+async def _exclusive(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A transaction that excludes other runs of remask."""
     async with connection.transaction():
         await connection.execute(_LOCK)
         yield
 
 
 async def _map_tokens(
-    connection: asyncpg.Connection, renewal: Renewal, batch: _Batch, done: Remasked
+    connection: asyncpg.Connection, plan: RemaskPlan, batch: _Batch, done: RemaskResult
 ) -> None:
-    """Give each old token of the batch its new one in consumer.remasked."""
-    for column, renew in renewal.tokens.items():
-        name = f"{renewal.table}.{column}"
+    """Map each old token of the batch to its new one in consumer.remasked."""
+    for column, renew in plan.tokens.items():
+        name = f"{plan.table}.{column}"
         query = _OLD_TOKENS.format(leaf=batch.leaf, column=identifier(column))
-        async with _alone(connection):
-            found = await connection.fetch(query, batch.first, batch.end, renewal.like, name)
+        async with _exclusive(connection):
+            found = await connection.fetch(query, batch.first, batch.end, plan.like, name)
             renewed: dict[str, str] = {}
             for (token,) in found:
                 try:
@@ -227,17 +226,17 @@ async def _map_tokens(
                 except TokenError as refusal:
                     done.refusals.add(f"{name}: {refusal}")
             if renewed:
-                await connection.execute(_REMEMBER, name, list(renewed), list(renewed.values()))
+                await connection.execute(_ADD_MAPPINGS, name, list(renewed), list(renewed.values()))
 
 
 async def _rewrite(
-    connection: asyncpg.Connection, renewal: Renewal, batch: _Batch, done: Remasked
+    connection: asyncpg.Connection, plan: RemaskPlan, batch: _Batch, done: RemaskResult
 ) -> None:
-    """Give the batch's rows the tokens that consumer.remasked has for theirs."""
-    columns = [(f"m{number}", column) for number, column in enumerate(renewal.tokens)]
+    """Replace the tokens of the batch's rows by their mappings in consumer.remasked."""
+    columns = [(f"m{number}", column) for number, column in enumerate(plan.tokens)]
     joins = (
         f"LEFT JOIN consumer.remasked AS {alias} ON {alias}.column_name ="
-        f" {literal(f'{renewal.table}.{column}')} AND {alias}.old_token = old.{identifier(column)}"
+        f" {literal(f'{plan.table}.{column}')} AND {alias}.old_token = old.{identifier(column)}"
         for alias, column in columns
     )
     assignments = (
@@ -250,40 +249,40 @@ async def _rewrite(
         joins="\n".join(joins),
         found=" OR ".join(f"{alias}.new_token IS NOT NULL" for alias, _ in columns),
     )
-    async with _alone(connection):
+    async with _exclusive(connection):
         await connection.execute(_PLAN)
         status = await connection.execute(statement, batch.first, batch.end)
     done.rows += int(status.rsplit(" ", 1)[-1])
 
 
-async def _reseal_bodies(connection: asyncpg.Connection, renewal: Renewal, done: Remasked) -> None:
+async def _reseal_bodies(
+    connection: asyncpg.Connection, plan: RemaskPlan, done: RemaskResult
+) -> None:
     last_id = 0
     while True:
-        async with _alone(connection):
-            bodies = await connection.fetch(
-                _OLD_BODIES, last_id, renewal.primary, _BODIES_AT_A_TIME
-            )
+        async with _exclusive(connection):
+            bodies = await connection.fetch(_OLD_BODIES, last_id, plan.primary, _BODIES_AT_A_TIME)
             if not bodies:
                 break
             last_id = bodies[-1]["id"]
             resealed: list[tuple[int, str, bytes]] = []
             for body_id, message_id, kid, sealed in bodies:
                 try:
-                    resealed.append((body_id, kid, renewal.body(kid, message_id, sealed)))
+                    resealed.append((body_id, kid, plan.body(kid, message_id, sealed)))
                 except TokenError as refusal:
                     done.refusals.add(f"consumer.quarantine: {refusal}")
             arrays = zip(*resealed, strict=True) if resealed else ((), (), ())
-            status = await connection.execute(_RESEAL, renewal.primary, *map(list, arrays))
+            status = await connection.execute(_RESEAL, plan.primary, *map(list, arrays))
         done.bodies += int(status.rsplit(" ", 1)[-1])
-    done.bodies_left = await connection.fetchval(_BODIES_LEFT, renewal.primary)
+    done.bodies_left = await connection.fetchval(_BODIES_LEFT, plan.primary)
 
 
 async def _count_rows_left(
-    connection: asyncpg.Connection, renewal: Renewal, done: Remasked
+    connection: asyncpg.Connection, plan: RemaskPlan, done: RemaskResult
 ) -> None:
     counts = ", ".join(
-        f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in renewal.tokens
+        f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in plan.tokens
     )
-    query = f"SELECT {counts} FROM {qualified(renewal.table)}"  # noqa: S608 - quoted names alone
-    (left,) = await connection.fetch(query, renewal.like)
-    done.left = dict(zip(renewal.tokens, left, strict=True))
+    query = f"SELECT {counts} FROM {qualified(plan.table)}"  # noqa: S608 - quoted names alone
+    (left,) = await connection.fetch(query, plan.like)
+    done.left = dict(zip(plan.tokens, left, strict=True))

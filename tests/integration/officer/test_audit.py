@@ -2,13 +2,24 @@
 
 import asyncio
 import hashlib
+import json
 import os
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from consumer.officer.audit.store import EMPTY_AUDIT, Action, AuditEntry, AuditHead, record, verify
+from consumer.officer.audit.store import (
+    EMPTY_AUDIT,
+    Action,
+    AuditEntry,
+    AuditHead,
+    AuditVerdict,
+    record,
+    verify,
+)
 from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import Office
 
@@ -24,7 +35,31 @@ ALL_COLUMNS = (
     "outcome = 'refused: tampered'",
     "hash = sha256('')",
     "previous_hash = sha256('')",
+    "payload = NULL",
+    "payload = payload || ' '",
+    """payload = replace(payload, '"k1"', '"k2"')""",
 )
+# The function of before payloads: the hash covers the binary form of the columns.
+BINARY_FORM = """
+CREATE FUNCTION record_without_payload(reason text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    head consumer.audit_head;
+    now_at timestamptz := clock_timestamp();
+    new_hash bytea;
+BEGIN
+    SELECT * INTO STRICT head FROM consumer.audit_head FOR UPDATE;
+    new_hash := sha256(head.hash || array_send(ARRAY[
+        int8send(head.number + 1), timestamptz_send(now_at), 'owner'::bytea, 'me'::bytea,
+        'erase'::bytea, convert_to(reason, 'UTF8'), NULL, 'k1'::bytea, sha256('t'), 'done'::bytea
+    ]));
+    INSERT INTO consumer.audit VALUES (
+        head.number + 1, now_at, 'owner', 'me', 'erase', reason, NULL, 'k1', sha256('t'), 'done',
+        head.hash, new_hash
+    );
+    UPDATE consumer.audit_head SET number = head.number + 1, hash = new_hash;
+END
+$$
+"""
 
 
 def entries(count: int, reason: str = "ticket 4711") -> list[AuditEntry]:
@@ -59,7 +94,7 @@ async def test_an_untouched_audit_verifies_and_its_head_is_printed(office: Offic
     head = await recorded(office)
     shown = await office.consumer("audit", "verify")
     assert (shown.code, shown.out) == (0, f"{head}\n")
-    assert "5 rows, and their chain holds" in shown.err
+    assert "rows: 5; the chain holds" in shown.err
 
 
 async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
@@ -69,6 +104,38 @@ async def test_any_text_and_any_missing_part_verifies(office: Office) -> None:
         await record(connection, [AuditEntry(Action.REMASK, "x", "y", digest=os.urandom(32))])
         verdict = await verify(connection)
     assert (verdict.fault, verdict.head.number) == (None, 2)
+
+
+async def test_an_auditor_checks_a_row_with_sha256sum(office: Office, tmp_path: Path) -> None:
+    await recorded(office)
+    rows = await office.fetch("SELECT payload, hash, previous_hash, number FROM consumer.audit")
+    for payload, digest, previous, number in rows:
+        path = tmp_path / "payload"
+        path.write_text(f"{payload}\n")  # psql -At ends a row with a line feed
+        checked = await asyncio.create_subprocess_exec("sha256sum", path, stdout=subprocess.PIPE)
+        printed, _ = await checked.communicate()
+        assert printed.split()[0].decode() == digest.hex()
+        columns = json.loads(payload)
+        assert (columns["number"], columns["previous_hash"]) == (number, previous.hex())
+
+
+async def test_rows_from_before_the_payload_verify_and_new_ones_follow_them(office: Office) -> None:
+    async with connected(ConnectionSettings(office.dsn)) as connection:
+        await connection.execute(BINARY_FORM)
+        for reason in ("first", "second"):
+            await connection.execute("SELECT record_without_payload($1)", reason)
+        head = await record(connection, entries(2))
+        assert await verify(connection) == AuditVerdict(head)
+        await tampered_with(office, "UPDATE consumer.audit SET reason = 'x' WHERE number = 2")
+        assert (await verify(connection)).fault == "row 2 was changed"
+
+
+@pytest.mark.parametrize("moment", ["-infinity", "infinity", "20000-01-01"])
+async def test_a_time_that_python_cannot_hold_is_a_change(office: Office, moment: str) -> None:
+    await recorded(office)
+    await tampered_with(office, f"UPDATE consumer.audit SET at = '{moment}' WHERE number = 2")  # noqa: S608 - a time of ours
+    shown = await office.consumer("audit", "verify")
+    assert "row 2 was changed" in shown.err
 
 
 async def test_a_changed_row_is_found_whatever_was_changed(office: Office) -> None:
@@ -143,7 +210,7 @@ async def test_a_chain_written_anew_from_its_start_shows_against_a_head_kept_els
     assert (await office.consumer("audit", "verify")).code == 0
     shown = await office.consumer("audit", "verify", "--expect", str(kept))
     assert (shown.code, shown.out) == (1, "")
-    assert "the head that was expected" in shown.err
+    assert "the expected head" in shown.err
 
 
 async def test_a_head_that_was_kept_is_found_in_what_has_grown_since(office: Office) -> None:
@@ -211,7 +278,7 @@ async def test_a_writer_that_is_killed_leaves_the_chain_whole(office: Office) ->
     assert (verdict.fault, verdict.head.number) == (None, 6)
 
 
-async def test_what_is_on_record_is_on_disk_whatever_the_session_says(office: Office) -> None:
+async def test_what_is_audited_is_on_disk_whatever_the_session_says(office: Office) -> None:
     async with connected(ConnectionSettings(office.dsn)) as connection:
         await connection.execute("SET synchronous_commit = off")
         async with connection.transaction():

@@ -1,4 +1,4 @@
-"""`consumer erase`: a person's rows and messages are gone, and stay gone."""
+"""`consumer erase`: a subject's rows and messages are gone, and stay gone."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ REASON = ("--reason", "request 17")
 ANNA, BEN = "anna-4711", "ben-4712"
 
 
-async def erased(office: Office, person: str = ANNA) -> Shown:
-    return await office.consumer("erase", "--user-id", person, *REASON)
+async def erased(office: Office, subject: str = ANNA) -> Shown:
+    return await office.consumer("erase", "--user-id", subject, *REASON)
 
 
 async def users(office: Office) -> list[str]:
@@ -37,7 +37,7 @@ async def audited(office: Office) -> list[asyncpg.Record]:
     return await office.fetch("SELECT * FROM consumer.audit ORDER BY number")
 
 
-async def test_a_persons_rows_and_messages_are_deleted_and_no_one_elses(office: Office) -> None:
+async def test_a_subjects_rows_and_messages_are_deleted_and_no_one_elses(office: Office) -> None:
     await office.consume(*(login(user_id=user) for user in (ANNA, ANNA, BEN)))
     nested = json.dumps({"Type": "Notification", "Message": login(user_id=ANNA)})
     await office.consume(login(user_id=ANNA, ip="x"), nested, login(user_id=BEN, ip="x"), "{")
@@ -47,14 +47,14 @@ async def test_a_persons_rows_and_messages_are_deleted_and_no_one_elses(office: 
     assert await quarantined(office) == 2
 
 
-async def test_that_a_person_was_erased_is_on_record_and_on_the_list_without_the_id(
+async def test_an_erasure_is_audited_and_listed_without_the_id(
     office: Office,
 ) -> None:
     await office.consume(login(user_id=ANNA))
     await erased(office)
     (entry,) = await audited(office)
     (listed,) = await office.fetch("SELECT * FROM consumer.erased")
-    digest = SubjectHash(office.ring, "user_logins.user_id")(ANNA, "k1")
+    digest = SubjectHash(office.ring, "user_logins.user_id").digest(ANNA, "k1")
     assert (entry["action"], entry["reason"]) == ("erase", "request 17")
     assert entry["outcome"] == "erased 1 rows and 0 messages in quarantine"
     assert entry["column_name"] == listed["column_name"] == "user_logins.user_id"
@@ -93,7 +93,7 @@ async def test_a_wrong_call_erases_nothing(office: Office, wrong: Sequence[str])
     "breakage",
     ["DROP FUNCTION consumer.record_audit", "ALTER TABLE consumer.erased RENAME TO gone"],
 )
-async def test_what_cannot_be_put_on_record_or_on_the_list_is_not_erased(
+async def test_what_cannot_be_put_audited_or_on_the_list_is_not_erased(
     office: Office, breakage: str
 ) -> None:
     await office.consume(login(user_id=ANNA), login(user_id=ANNA, ip="x"))
@@ -103,7 +103,7 @@ async def test_what_cannot_be_put_on_record_or_on_the_list_is_not_erased(
     assert (await users(office), await quarantined(office)) == ([ANNA], 1)
 
 
-async def test_a_message_that_a_replay_lands_meanwhile_is_erased_as_a_row(office: Office) -> None:
+async def test_a_message_that_a_replay_writes_meanwhile_is_erased_as_a_row(office: Office) -> None:
     await office.consume(login(user_id=ANNA, ip="x"))
     async with (
         asyncio.TaskGroup() as tasks,
@@ -124,7 +124,7 @@ async def is_waiting(office: Office) -> bool:
     return bool((await office.fetch(query))[0][0])
 
 
-async def test_a_restored_person_is_erased_again(office: Office) -> None:
+async def test_a_restored_subject_is_erased_again(office: Office) -> None:
     await office.consume(login(user_id=ANNA), login(user_id=BEN))
     await erased(office)
     await office.consume(login(user_id=ANNA), login(user_id=ANNA, ip="x"))  # the restore
@@ -155,7 +155,8 @@ async def test_a_list_that_was_kept_elsewhere_is_taken_over_after_a_restore(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a,b\n", "column,kid,person_hash,erased_at\nt.c,k1,zz,2026-01-01T00:00:00+00:00\n"]
+    "text",
+    ["", "a,b\n", "column,kid,subject_hash,erased_at\nt.c,k1,zz,2026-01-01T00:00:00+00:00\n"],
 )
 async def test_what_is_no_list_is_refused(office: Office, text: str, tmp_path: Path) -> None:
     kept = tmp_path / "erased.csv"
@@ -175,21 +176,21 @@ async def test_after_a_rotation_the_list_of_both_keys_is_applied(office: Office)
     assert await users(office) == ["carla"]
 
 
-async def test_entries_of_a_key_that_is_gone_are_told(office: Office) -> None:
+async def test_entries_of_a_key_that_is_gone_are_reported(office: Office) -> None:
     await erased(office)
     other = office.with_ring(type(office.ring).generate("k2", os.urandom))
     shown = await other.consumer("erase", "--reapply", *REASON)
     assert shown.code == 1
     assert "not applied: 1 entries of the list" in shown.err
-    assert "keys that the ring does not have: k1" in shown.err
+    assert "the ring lacks their keys: k1" in shown.err
 
 
-async def test_bodies_that_do_not_open_are_told_and_the_rest_is_erased(office: Office) -> None:
+async def test_bodies_that_do_not_open_are_reported_and_the_rest_is_erased(office: Office) -> None:
     await office.consume(login(user_id=ANNA), login(user_id=ANNA, ip="x"))
     other = office.with_ring(type(office.ring).generate("k2", os.urandom))
     shown = await erased(other)
     assert (shown.code, shown.out) == (1, "erased 1 rows and 0 messages in quarantine\n")
-    assert "not looked into, for this key ring does not open them: 1" in shown.err
+    assert "not checked, this key ring does not open them: 1" in shown.err
     assert (await users(office), await quarantined(office)) == ([], 1)
 
 
@@ -201,7 +202,7 @@ async def test_a_key_that_the_database_knows_otherwise_erases_nothing(office: Of
     assert await users(office) == [BEN]
 
 
-async def test_a_model_without_a_person_says_so(
+async def test_a_model_without_a_subject_says_so(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nobodys_model_of_a_test.py").write_text(

@@ -17,7 +17,7 @@ from consumer.events.model import load_model
 from consumer.events.user_login import UserLogin
 from consumer.officer.quarantine.replay import Replay
 from consumer.officer.quarantine.store import Selection
-from consumer.officer.recovery.recoverer import recover
+from consumer.officer.recovery.recoverer import Recoverer
 from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import (
     DAY_MS,
@@ -88,7 +88,7 @@ async def test_show_decrypts_and_escapes_what_could_control_the_terminal(office:
     assert "bad_address (ip)" in shown.err
 
 
-async def test_what_was_shown_is_on_record(office: Office) -> None:
+async def test_what_was_shown_is_audited(office: Office) -> None:
     (sent,) = await office.consume(BAD_IP)
     await office.consumer("quarantine", "show", "1", *REASON)
     (record,), (entry,) = await in_quarantine(office), await audited(office)
@@ -102,7 +102,7 @@ async def test_what_was_shown_is_on_record(office: Office) -> None:
     "breakage",
     ["DROP FUNCTION consumer.record_audit", "ALTER TABLE consumer.audit RENAME TO gone"],
 )
-async def test_what_cannot_be_put_on_record_is_not_shown_nor_replayed(
+async def test_what_cannot_be_put_audited_is_not_shown_nor_replayed(
     office: Office, breakage: str
 ) -> None:
     await office.consume(BAD_IP)
@@ -127,7 +127,7 @@ async def test_nothing_is_shown_or_done_without_a_reason(
     assert await audited(office) == []
 
 
-async def test_a_body_that_does_not_open_is_refused_on_record(office: Office) -> None:
+async def test_a_body_that_does_not_open_is_refused_audited(office: Office) -> None:
     await office.consume(BAD_IP, BAD_IP)
     await office.fetch(
         "UPDATE consumer.quarantine AS one SET sealed_body = other.sealed_body"
@@ -166,24 +166,24 @@ def long_typed(count: int) -> list[str]:
     return [login(user_id=f"user {number}", device_type=LONG_TYPE) for number in range(count)]
 
 
-async def test_what_a_mended_model_takes_lands_as_the_service_would_have_written_it(
+async def test_what_a_corrected_model_takes_is_written_as_the_service_would_have_written_it(
     office: Office, mended: Office
 ) -> None:
     (sent,) = await office.consume(*long_typed(1), sent_ms=SENT_MS + DAY_MS)
     replayed = await mended.consumer("quarantine", "replay", "--all", *REASON)
-    assert (replayed.code, replayed.out) == (0, "1 landed\n"), replayed.err
+    assert (replayed.code, replayed.out) == (0, "1 written\n"), replayed.err
     assert await in_quarantine(office) == []
     (row,) = await office.fetch("SELECT * FROM user_logins")
     assert row["create_date"] == date(2023, 11, 15)
     assert (row["user_id"], row["device_type"]) == ("user 0", LONG_TYPE)
     token = row["masked_device_id"]
-    assert recover(UserLogin, office.ring, token).value == "593-47-5928"
+    assert Recoverer(UserLogin, office.ring).recover(token).value == "593-47-5928"
     (entry,) = await audited(office)
     assert entry["action"] == "quarantine replay"
-    assert entry["outcome"] == f"landed; quarantine row 1, message {sent.message_id}"
+    assert entry["outcome"] == f"written; quarantine row 1, message {sent.message_id}"
 
 
-async def test_null_lands_as_null_through_a_pgbouncer_whose_role_would_make_a_text_of_it(
+async def test_null_is_written_as_null_through_a_pgbouncer_whose_role_would_make_a_text_of_it(
     office: Office, mended: Office
 ) -> None:
     await office.consume(login(device_type=LONG_TYPE, locale=None, ip=None))
@@ -195,7 +195,7 @@ async def test_null_lands_as_null_through_a_pgbouncer_whose_role_would_make_a_te
     replayed = await replace(mended, variables=pooled).consumer(
         "quarantine", "replay", "--all", *REASON
     )
-    assert replayed.out == "1 landed\n", replayed.err
+    assert replayed.out == "1 written\n", replayed.err
     (row,) = await office.fetch("SELECT locale, masked_ip FROM user_logins")
     assert (row["locale"], row["masked_ip"]) == (None, None)
 
@@ -204,24 +204,26 @@ async def test_what_still_fails_stays_with_its_new_reason(office: Office, mended
     await office.consume(login(device_type=LONG_TYPE, app_version="x" * 33), *long_typed(1))
     replayed = await mended.consumer("quarantine", "replay", "--all", *REASON)
     assert replayed.code == 1
-    assert replayed.out == "1 landed\n1 stays: too_long (app_version)\n"
+    assert replayed.out == "1 written\n1 remains: too_long (app_version)\n"
     (left,) = await in_quarantine(office)
     assert (left["reason"], left["field_name"]) == ("too_long", "app_version")
     outcomes = {entry["outcome"].partition(";")[0] for entry in await audited(office)}
-    assert outcomes == {"landed", "stays: too_long (app_version)"}
+    assert outcomes == {"written", "remains: too_long (app_version)"}
 
 
-async def test_a_dry_run_tells_the_same_and_changes_nothing(office: Office, mended: Office) -> None:
+async def test_a_dry_run_reports_the_same_and_changes_nothing(
+    office: Office, mended: Office
+) -> None:
     await office.consume(NOT_JSON, *long_typed(2))
     before = await in_quarantine(office)
     dry = await mended.consumer("quarantine", "replay", "--all", "--dry-run")
-    assert (dry.code, dry.out) == (1, "2 would land\n1 stays: not_json\n")
+    assert (dry.code, dry.out) == (1, "2 would be written\n1 remains: not_json\n")
     assert (await rows(office), await in_quarantine(office)) == (0, before)
     assert await audited(office) == []
 
 
 @pytest.mark.parametrize(
-    ("selection", "landed"),
+    ("selection", "written"),
     [
         (["1", "3"], {1, 3}),
         (["--only", "too_long"], {1, 2, 3}),
@@ -251,7 +253,7 @@ async def test_a_selection_that_makes_no_sense_is_refused(
     assert (await office.consumer("quarantine", "replay", *wrong, *REASON)).code == 2
 
 
-async def test_replays_at_the_same_time_and_a_redelivery_land_each_message_once(
+async def test_replays_at_the_same_time_and_a_redelivery_write_each_message_once(
     office: Office, mended: Office
 ) -> None:
     sent = await office.consume(*long_typed(300))
@@ -262,14 +264,14 @@ async def test_replays_at_the_same_time_and_a_redelivery_land_each_message_once(
             for _ in range(3)
         ]
         tasks.create_task(office.write(sent))
-    assert sum(each.result().landed for each in replays) == 300
+    assert sum(each.result().written for each in replays) == 300
     await office.write(sent)
     users = await office.fetch("SELECT count(*), count(DISTINCT user_id) FROM user_logins")
     assert tuple(users[0]) == (300, 300)
     assert await in_quarantine(office) == []
 
 
-async def test_without_its_ledger_slot_a_message_lands_once_and_is_known_again(
+async def test_without_its_ledger_slot_a_message_is_written_once_and_is_known_again(
     office: Office, mended: Office
 ) -> None:
     sent = await office.consume(*long_typed(2))
@@ -277,22 +279,24 @@ async def test_without_its_ledger_slot_a_message_lands_once_and_is_known_again(
     await office.write(sent)
     assert len(await in_quarantine(office)) == 2
     await office.fetch("TRUNCATE consumer.ledger")
-    assert (await mended.consumer("quarantine", "replay", "--all", *REASON)).out == "2 landed\n"
+    assert (await mended.consumer("quarantine", "replay", "--all", *REASON)).out == "2 written\n"
     await office.write(sent)
     assert (await rows(office), await in_quarantine(office)) == (2, [])
 
 
-async def test_a_row_that_another_has_in_hand_is_left_to_it(office: Office, mended: Office) -> None:
+async def test_a_row_that_another_replay_has_locked_is_left_to_it(
+    office: Office, mended: Office
+) -> None:
     await office.consume(*long_typed(2))
     async with connected(ConnectionSettings(office.dsn)) as other, other.transaction():
         await other.fetch("SELECT FROM consumer.quarantine WHERE id = 1 FOR UPDATE")
         replayed = await mended.consumer("quarantine", "replay", "1", "2", *REASON)
-    assert (replayed.code, replayed.out) == (1, "1 landed\n")
-    assert "1: not in quarantine, or in the hands of another replay" in replayed.err
+    assert (replayed.code, replayed.out) == (1, "1 written\n")
+    assert "1: not in quarantine, or locked by another replay" in replayed.err
     assert await ids(office) == ["1"]
 
 
-async def test_what_postgresql_refuses_stays_and_its_neighbours_land(
+async def test_what_postgresql_refuses_stays_and_its_neighbours_are_written(
     office: Office, mended: Office
 ) -> None:
     await office.consume(*long_typed(5))
@@ -300,7 +304,7 @@ async def test_what_postgresql_refuses_stays_and_its_neighbours_land(
         "ALTER TABLE user_logins ADD CONSTRAINT not_user_3 CHECK (user_id <> 'user 3')"
     )
     replayed = await mended.consumer("quarantine", "replay", "--all", *REASON)
-    assert replayed.out == "4 landed\n1 stays: rejected_by_database (not_user_3)\n"
+    assert replayed.out == "4 written\n1 remains: rejected_by_database (not_user_3)\n"
     assert "user 3" not in replayed.err
     (left,) = await in_quarantine(office)
     assert (left["reason"], left["field_name"]) == ("rejected_by_database", "not_user_3")
@@ -319,7 +323,7 @@ async def test_a_failure_in_the_middle_leaves_whole_messages(
     assert len(await audited(office)) == landed
 
 
-async def test_a_key_ring_that_the_database_does_not_know_lands_nothing(
+async def test_a_key_ring_that_the_database_does_not_know_writes_nothing(
     office: Office, mended: Office
 ) -> None:
     await office.consume(*long_typed(1))
@@ -332,7 +336,7 @@ async def test_a_key_ring_that_the_database_does_not_know_lands_nothing(
     assert await rows(office) == 0
 
 
-async def test_what_was_sealed_under_an_old_key_lands_under_the_new_one(
+async def test_what_was_sealed_under_an_old_key_is_written_under_the_new_one(
     office: Office, mended: Office
 ) -> None:
     await office.consume(*long_typed(1))
@@ -345,7 +349,7 @@ async def test_what_was_sealed_under_an_old_key_lands_under_the_new_one(
 async def test_a_new_body_comes_on_standard_input(office: Office) -> None:
     (sent,) = await office.consume(BAD_IP, sent_ms=SENT_MS + DAY_MS)
     replay = ("quarantine", "replay", "1", "--body", "-", *REASON)
-    assert (await office.consumer(*replay, stdin=login())).out == "1 landed\n"
+    assert (await office.consumer(*replay, stdin=login())).out == "1 written\n"
     (row,) = await office.fetch("SELECT * FROM user_logins")
     assert row["create_date"] == date(2023, 11, 15)
     ledger = await office.fetch("SELECT message_id::text FROM consumer.ledger")
@@ -384,12 +388,12 @@ async def test_an_editor_gets_a_file_of_ones_own_which_is_gone_afterwards(
     ((bad_ip,),) = await office.fetch(query)
     editing = replace(office, variables={"VISUAL": str(editor), "EDITOR": "false"})
     replayed = await editing.consumer("quarantine", "replay", str(bad_ip), "--edit", *REASON)
-    assert (replayed.code, replayed.out) == (0, "1 landed\n"), replayed.err
+    assert (replayed.code, replayed.out) == (0, "1 written\n"), replayed.err
     file_mode, folder_mode, path = report.read_text().split()
     assert (file_mode, folder_mode) == ("600", "700")
     assert not Path(path).parent.exists()
     (token,) = await office.tokens("masked_ip")
-    assert recover(UserLogin, office.ring, token).value == "192.0.2.7"
+    assert Recoverer(UserLogin, office.ring).recover(token).value == "192.0.2.7"
     actions = [entry["action"] for entry in await audited(office)]
     assert actions == ["quarantine show", "quarantine replay"]
 
@@ -402,7 +406,7 @@ async def test_where_there_is_nothing_to_edit_nothing_is_replayed(
     nothing = await editing.consumer("quarantine", "replay", "99", "--edit", *REASON)
     assert (nothing.code, nothing.out) == (1, "")
     one = await editing.consumer("quarantine", "replay", "1", "99", "--edit", *REASON)
-    assert (one.code, one.out) == (1, "1 landed\n")
+    assert (one.code, one.out) == (1, "1 written\n")
     assert "99: not in quarantine" in one.err
     assert await ids(office) == ["2"]
 

@@ -6,7 +6,7 @@ import pytest
 from consumer.errors import DatabaseRefusedError
 from consumer.events.model import tokens_of
 from consumer.events.user_login import UserLogin
-from consumer.officer.keys.tokens_left import tokens_left
+from consumer.officer.keys.key_usage import key_usage
 from consumer.postgres.connection import ConnectionSettings, connected
 
 _COLUMNS = tuple(token.column for token in tokens_of(UserLogin))
@@ -34,7 +34,7 @@ async def test_rows_count_by_column_and_bodies_of_all_events(any_database: str) 
         await _insert(connection, "k1.abc", None)
         await _insert(connection, "k2.k1.", "k2.abc")
         await _quarantine(connection, "k1")
-        left = await tokens_left(connection, "user_logins", _COLUMNS, "k1")
+        left = await key_usage(connection, "user_logins", _COLUMNS, "k1")
     assert left.rows == {"masked_ip": 2, "masked_device_id": 1}
     assert left.bodies == 1
     assert left
@@ -45,11 +45,11 @@ async def test_a_key_whose_name_begins_like_anothers_is_not_mistaken_for_it(data
     async with connected(ConnectionSettings(database)) as connection:
         await _insert(connection, "k11.abc", "k11.abc")
         await _quarantine(connection, "k11")
-        left = await tokens_left(connection, "user_logins", _COLUMNS, "k1")
+        left = await key_usage(connection, "user_logins", _COLUMNS, "k1")
         assert not left
         assert str(left) == "nothing"
         await _quarantine(connection, "k1")
-        assert await tokens_left(connection, "user_logins", _COLUMNS, "k1")
+        assert await key_usage(connection, "user_logins", _COLUMNS, "k1")
 
 
 async def test_an_optional_column_counts_where_the_table_has_it(database: str) -> None:
@@ -58,11 +58,11 @@ async def test_an_optional_column_counts_where_the_table_has_it(database: str) -
         await connection.execute(
             "INSERT INTO user_logins (ip_subnet_masked) VALUES ('k1.10.0.0.1')"
         )
-        left = await tokens_left(connection, "user_logins", _COLUMNS, "k1")
+        left = await key_usage(connection, "user_logins", _COLUMNS, "k1")
     assert left.rows["ip_subnet_masked"] == 1
 
 
 async def test_a_missing_table_proves_nothing(empty_database: str) -> None:
     async with connected(ConnectionSettings(empty_database)) as connection:
         with pytest.raises(DatabaseRefusedError, match="user_logins is missing"):
-            await tokens_left(connection, "user_logins", _COLUMNS, "k1")
+            await key_usage(connection, "user_logins", _COLUMNS, "k1")

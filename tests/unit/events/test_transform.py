@@ -24,7 +24,7 @@ from consumer.masking.key_ring import Key, KeyRing, KeyState
 from consumer.masking.mask import Mode
 from consumer.masking.sealing import BodySeal
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row, ValueRefusedError
-from consumer.officer.recovery.recoverer import recover
+from consumer.officer.recovery.recoverer import Recoverer
 from tests.feeds import FEEDS
 
 _RING = KeyRing.generate("k1", os.urandom)
@@ -105,8 +105,8 @@ def test_a_valid_message_is_the_row_of_its_masked_values() -> None:
         "app_version": "2.3.0",
         "create_date": date(2023, 11, 14),
     }
-    assert recover(UserLogin, _RING, str(masked_ip)).value == "199.172.111.135"
-    assert recover(UserLogin, _RING, str(masked_device_id)).value == "593-47-5928"
+    assert Recoverer(UserLogin, _RING).recover(str(masked_ip)).value == "199.172.111.135"
+    assert Recoverer(UserLogin, _RING).recover(str(masked_device_id)).value == "593-47-5928"
 
 
 def test_the_row_is_a_pure_function_of_the_message_and_the_key_ring() -> None:
@@ -396,7 +396,7 @@ def test_every_valid_event_is_its_row(
         value, token = event[name], row[column]
         assert (value is None) == (token is None)
         if value is not None:
-            recovered = recover(UserLogin, _RING, str(token))
+            recovered = Recoverer(UserLogin, _RING).recover(str(token))
             assert recovered.column == column
             if name == "device_id":
                 assert recovered.value == value
@@ -467,13 +467,13 @@ def test_a_field_is_masked_into_several_columns() -> None:
     assert isinstance(outcome, Row)
     row = dict(zip(_VISIT_KINDS, outcome.values, strict=True))
     assert (row["path"], row["count"], row["ip_dropped"], row["note"]) == ("b", 3, None, None)
-    assert recover(Visit, _RING, str(row["masked_ip"])).value == "192.0.2.1"
-    subnet = recover(Visit, _RING, str(row["ip_subnet_masked"]), "ip_subnet_masked")
+    assert Recoverer(Visit, _RING).recover(str(row["masked_ip"])).value == "192.0.2.1"
+    subnet = Recoverer(Visit, _RING, "ip_subnet_masked").recover(str(row["ip_subnet_masked"]))
     assert subnet.value == "192.0.2.1"
     with pytest.raises(TokenError, match="irreversible"):
-        recover(Visit, _RING, str(row["ip_hash"]), "ip_hash")
+        Recoverer(Visit, _RING, "ip_hash").recover(str(row["ip_hash"]))
     with pytest.raises(TokenError, match="never stored"):
-        recover(Visit, _RING, "k1.x", "ip_dropped")
+        Recoverer(Visit, _RING, "ip_dropped").recover("k1.x")
 
 
 def test_an_optional_column_is_written_only_where_the_table_has_it() -> None:
@@ -608,12 +608,12 @@ def test_a_table_that_lacks_a_column_or_has_another_type_is_refused() -> None:
 
 def test_a_token_is_recovered_for_its_own_column_only() -> None:
     token = str(_row(_transform(_of()))["masked_ip"])
-    assert recover(UserLogin, _RING, token, "masked_ip").column == "masked_ip"
+    assert Recoverer(UserLogin, _RING, "masked_ip").recover(token).column == "masked_ip"
     with pytest.raises(TokenError, match=r"moved: it was made for user_logins\.masked_ip"):
-        recover(UserLogin, _RING, token, "masked_device_id")
+        Recoverer(UserLogin, _RING, "masked_device_id").recover(token)
     with pytest.raises(SettingsError, match="UserLogin has no masked column user_id"):
-        recover(UserLogin, _RING, token, "user_id")
-    assert "199" not in repr(recover(UserLogin, _RING, token))
+        Recoverer(UserLogin, _RING, "user_id").recover(token)
+    assert "199" not in repr(Recoverer(UserLogin, _RING).recover(token))
 
 
 def test_after_a_rotation_old_tokens_are_recovered_and_new_ones_are_made() -> None:
@@ -623,7 +623,10 @@ def test_after_a_rotation_old_tokens_are_recovered_and_new_ones_are_made() -> No
     before = str(_row(_transform(_of()))["masked_ip"])
     after = str(_row(Transform(UserLogin, _TEXT, rotated)(_of()))["masked_ip"])
     assert after.startswith("k2.")
-    assert recover(UserLogin, rotated, before).value == recover(UserLogin, rotated, after).value
+    assert (
+        Recoverer(UserLogin, rotated).recover(before).value
+        == Recoverer(UserLogin, rotated).recover(after).value
+    )
     tokens = masks_of(UserLogin, rotated)["masked_ip"].tokens("199.172.111.135")
     assert tokens == (after, before)
 

@@ -1,4 +1,4 @@
-"""Where a key is still in use: what has to be gone before the key may be."""
+"""Where a key is still in use: nothing may be left of it when it is retired."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,17 @@ _SEALED = "SELECT count(*) FROM consumer.quarantine WHERE kid = $1"
 
 
 @dataclass(frozen=True, slots=True)
-class TokensLeft:
+class KeyUsage:
     """What is left of a key: rows by masked column, and quarantined bodies sealed under it."""
 
     rows: Mapping[str, int]
     bodies: int
 
     def __bool__(self) -> bool:
-        """Whether anything is."""
         return self.bodies > 0 or any(self.rows.values())
 
     def __str__(self) -> str:
-        """As it is told: `3 rows of masked_ip, 1 quarantined body`; what is empty is left out."""
+        """Such as `3 rows of masked_ip, 1 quarantined body`; zeros are left out."""
         parts = [
             f"{count:,} {'row' if count == 1 else 'rows'} of {name}"
             for name, count in self.rows.items()
@@ -37,21 +36,20 @@ class TokensLeft:
         return ", ".join(parts) or "nothing"
 
 
-async def tokens_left(
+async def key_usage(
     connection: asyncpg.Connection, table: str, columns: Sequence[str], kid: str
-) -> TokensLeft:
-    """Count what was masked or sealed under the key `kid` and is there still.
+) -> KeyUsage:
+    """Count the tokens and the sealed bodies of the key `kid`, both at one moment.
 
-    `columns` are the masked columns that the model declares; of these the table may lack optional
-    ones. Bodies count whatever event they were of. Reads the whole table, once. Both counts are of
-    one moment.
+    `columns` are the masked columns that the model declares; the table may lack optional ones.
+    Bodies of all events count. Reads the whole table once.
 
     Raises:
-        DatabaseRefusedError: the table is missing, so nothing is proved.
+        DatabaseRefusedError: the table is missing, which proves nothing.
         DatabaseError: as of any statement.
     """
     with translated():
-        # One snapshot: what moves between the table and the quarantine is not missed.
+        # One snapshot: a message that moves from the quarantine to the table is counted.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             present = await columns_in(connection, table)
             if not present:
@@ -62,7 +60,7 @@ async def tokens_left(
                 (counts,) = await connection.fetch(_count(table, masked), f"{kid}.")
                 rows = dict(counts)
             bodies = await connection.fetchval(_SEALED, kid)
-    return TokensLeft(rows, bodies)
+    return KeyUsage(rows, bodies)
 
 
 def _count(table: str, columns: Sequence[str]) -> str:
