@@ -22,20 +22,12 @@ import asyncpg
 
 from consumer.errors import ConsumerError
 from consumer.postgres.errors import translated
+from consumer.postgres.queries import load_queries
 
-_RECORD = """
-    SELECT number, hash FROM consumer.record_audit(
-        $1, $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[]
-    )
-"""
-# Times as text and in binary: Python's datetime does not reach as far as PostgreSQL's.
-_ROWS = """
-    SELECT number, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at,
-        timestamptz_send(at) AS at_binary, database_role, os_user, action, reason, column_name, kid,
-        digest, outcome, previous_hash, hash, payload
-    FROM consumer.audit ORDER BY number
-"""
-_HEAD = "SELECT number, hash FROM consumer.audit_head"
+_QUERIES = load_queries(__package__, "queries.sql")
+_RECORD = _QUERIES["record"]
+_ROWS = _QUERIES["rows"]
+_HEAD = _QUERIES["head"]
 _ROWS_AT_A_TIME = 1000
 _SHA256_BYTES = 32
 _TEXTS = ("database_role", "os_user", "action", "reason", "column_name", "kid", "outcome")

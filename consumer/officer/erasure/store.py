@@ -7,20 +7,14 @@ from datetime import datetime
 import asyncpg
 
 from consumer.postgres.errors import DRIVER_FAILURES, translated
-from consumer.postgres.queries import identifier, qualified
+from consumer.postgres.queries import fill, identifier, load_queries, qualified
 
-_ADD_TO_LIST = """
-    INSERT INTO consumer.erased (column_name, kid, person_hash, erased_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
-    ON CONFLICT DO NOTHING
-"""
-_LIST = """
-    SELECT column_name, kid, person_hash, erased_at FROM consumer.erased
-    ORDER BY erased_at, column_name, kid, person_hash
-"""
-_NOW = "SELECT now()"
-_DELETE = "DELETE FROM {table} WHERE {column}::text = ANY ($1::text[])"
-_SUBJECTS = "SELECT DISTINCT {column}::text FROM {table} WHERE {column} IS NOT NULL"
+_QUERIES = load_queries(__package__, "queries.sql")
+_ADD_TO_LIST = _QUERIES["add_to_list"]
+_LIST = _QUERIES["list"]
+_NOW = _QUERIES["now"]
+_DELETE_ROWS = _QUERIES["delete_rows"]
+_SUBJECTS = _QUERIES["subjects"]
 _ROWS_AT_A_TIME = 1000
 
 
@@ -66,7 +60,7 @@ async def delete_rows(
     connection: asyncpg.Connection, table: str, column: str, subjects: Collection[str]
 ) -> int:
     """Delete all rows of these subjects and return their number; raises DatabaseError."""
-    statement = _DELETE.format(table=qualified(table), column=identifier(column))
+    statement = fill(_DELETE_ROWS, table=qualified(table), column=identifier(column))
     with translated():
         status = await connection.execute(statement, list(subjects))
     return int(status.rsplit(" ", 1)[-1])
@@ -76,7 +70,7 @@ async def subjects_in(
     connection: asyncpg.Connection, table: str, column: str
 ) -> AsyncIterator[str]:
     """Each subject that a table has rows of; call it in a transaction. Raises DatabaseError."""
-    query = _SUBJECTS.format(table=qualified(table), column=identifier(column))
+    query = fill(_SUBJECTS, table=qualified(table), column=identifier(column))
     with translated(DRIVER_FAILURES):
         async for (subject,) in connection.cursor(query, prefetch=_ROWS_AT_A_TIME):
             yield subject

@@ -7,11 +7,21 @@ import asyncpg
 
 from consumer.errors import DatabaseRefusedError
 from consumer.postgres.errors import translated
-from consumer.postgres.queries import identifier, qualified
+from consumer.postgres.queries import (
+    Sql,
+    fill,
+    identifier,
+    joined,
+    load_queries,
+    qualified,
+)
 from consumer.postgres.schema import columns_in
 
 _UNDEFINED_TABLE = "42P01"
-_SEALED = "SELECT count(*) FROM consumer.quarantine WHERE kid = $1"
+_QUERIES = load_queries(__package__, "queries.sql")
+_ROWS = _QUERIES["rows"]
+_BODIES = _QUERIES["bodies"]
+_COUNT = Sql("count(*) FILTER (WHERE starts_with({column}, $1)) AS {column}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +69,10 @@ async def key_usage(
             if masked:
                 (counts,) = await connection.fetch(_count(table, masked), f"{kid}.")
                 rows = dict(counts)
-            bodies = await connection.fetchval(_SEALED, kid)
+            bodies = await connection.fetchval(_BODIES, kid)
     return KeyUsage(rows, bodies)
 
 
-def _count(table: str, columns: Sequence[str]) -> str:
-    counts = (
-        f"count(*) FILTER (WHERE starts_with({identifier(name)}, $1)) AS {identifier(name)}"
-        for name in columns
-    )
-    return f"SELECT {', '.join(counts)} FROM {qualified(table)}"  # noqa: S608 quoted names alone
+def _count(table: str, columns: Sequence[str]) -> Sql:
+    counts = joined(fill(_COUNT, column=identifier(name)) for name in columns)
+    return fill(_ROWS, counts=counts, table=qualified(table))

@@ -10,37 +10,17 @@ from consumer.errors import DataRejectedError
 from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Message, Reason, Row
 from consumer.postgres.errors import DRIVER_FAILURES, is_data, translate, translated
-from consumer.postgres.queries import load_statement
+from consumer.postgres.queries import Sql, load_queries, load_statement
 from consumer.postgres.sink import column_lists, column_literals
 
-_GROUPS = """
-    SELECT event, reason, field_name, count(*) AS messages,
-        min((sent_at AT TIME ZONE 'UTC')::date) AS first_day,
-        max((sent_at AT TIME ZONE 'UTC')::date) AS last_day
-    FROM consumer.quarantine
-    GROUP BY event, reason, field_name
-    ORDER BY messages DESC, event, reason, field_name
-"""
-_ENTRY = """
-    SELECT id, event, message_id::text AS message_id,
-        round(extract(epoch FROM sent_at) * 1000)::bigint AS sent_ms, reason, field_name, kid
-"""
-_SELECTED = """
-    FROM consumer.quarantine
-    WHERE ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2)
-        AND ($3::date IS NULL OR (sent_at AT TIME ZONE 'UTC')::date = $3)
-"""
-_LISTED = f"{_ENTRY} {_SELECTED} ORDER BY id"
-_OPENED = f"{_ENTRY}, sealed_body {_SELECTED} AND event = $4 AND id > $5 ORDER BY id LIMIT $6"
+_QUERIES = load_queries(__package__, "queries.sql")
+_GROUPS = _QUERIES["groups"]
+_ENTRIES = _QUERIES["entries"]
+_SEALED_ENTRIES = _QUERIES["sealed_entries"]
+_UPDATE_REASONS = _QUERIES["update_reasons"]
+_DELETE = _QUERIES["delete"]
 # A row that another replay has locked is skipped: that replay does the work.
-_CLAIMED = f"{_OPENED} FOR UPDATE SKIP LOCKED"
-_UPDATE_REASONS = """
-    UPDATE consumer.quarantine AS quarantined
-    SET reason = remaining.reason, field_name = remaining.field_name
-    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS remaining (id, reason, field_name)
-    WHERE quarantined.id = remaining.id
-"""
-_DELETE = "DELETE FROM consumer.quarantine WHERE id = ANY ($1::bigint[])"
+_CLAIM = Sql(f"{_SEALED_ENTRIES} FOR UPDATE SKIP LOCKED")
 _FIRST_COLUMN_PARAMETER = 2
 _ROWS_AT_A_TIME = 1000
 # A body may have 1 MiB.
@@ -107,7 +87,7 @@ async def entries(connection: asyncpg.Connection, selection: Selection) -> Async
     """The selected messages one by one, without their bodies; raises DatabaseError."""
     with translated(DRIVER_FAILURES):
         async with connection.transaction(readonly=True):
-            cursor = connection.cursor(_LISTED, *selection.parameters, prefetch=_ROWS_AT_A_TIME)
+            cursor = connection.cursor(_ENTRIES, *selection.parameters, prefetch=_ROWS_AT_A_TIME)
             async for record in cursor:
                 yield Entry(**record)
 
@@ -127,7 +107,7 @@ async def sealed_entries(
     Raises:
         DatabaseError: as of any statement.
     """
-    query = _CLAIMED if claim else _OPENED
+    query = _CLAIM if claim else _SEALED_ENTRIES
     with translated():
         records = await connection.fetch(
             query, *selection.parameters, event, after, _BODIES_AT_A_TIME
@@ -167,7 +147,7 @@ class ReplayWriter:
 
     def __init__(self, table: Table, kinds: ColumnKinds) -> None:
         lists = column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
-        self._statement = load_statement("consumer.postgres", "sql/replay.sql").format(**lists)
+        self._statement = load_statement(__package__, "replay.sql").format(**lists)
 
     async def write(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]

@@ -13,61 +13,36 @@ import asyncpg
 
 from consumer.errors import TokenError
 from consumer.postgres.errors import translated
-from consumer.postgres.queries import identifier, literal, load_statement, qualified
-
-# One run at a time; held for a transaction only, because poolers do not carry session locks.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('consumer.remask', 0))"
-# The statistics do not know the new mappings yet. To hash or copy all of them for every few pages
-# would take longer than the rest: each token is looked up by the index.
-_PLAN = "; ".join(
-    f"SET LOCAL enable_{node} = off"
-    for node in ("hashjoin", "mergejoin", "material", "seqscan", "bitmapscan")
+from consumer.postgres.queries import (
+    Sql,
+    fill,
+    identifier,
+    joined,
+    literal,
+    load_queries,
+    qualified,
 )
 
-# The table itself, or the partitions that hold its rows.
-_LEAVES = """
-    SELECT relation::regclass::text AS leaf, pg_relation_size(relation) AS bytes
-    FROM (
-        SELECT oid AS relation FROM pg_catalog.pg_class
-        WHERE oid = to_regclass($1) AND relkind = 'r'
-        UNION
-        SELECT relid FROM pg_partition_tree(to_regclass($1)) WHERE isleaf
-    ) AS leaves
-    ORDER BY 1
-"""
-_PAGE_BYTES = "SELECT current_setting('block_size')::integer"
-_OLD_TOKENS = """
-    SELECT DISTINCT event.{column} AS token
-    FROM {leaf} AS event
-    WHERE event.ctid >= format('(%s,0)', $1::bigint)::tid
-        AND event.ctid < format('(%s,0)', $2::bigint)::tid
-        AND event.{column} NOT LIKE $3
-        AND NOT EXISTS (
-            SELECT FROM consumer.remasked
-            WHERE column_name = $4 AND old_token = event.{column}
-        )
-"""
-_ADD_MAPPINGS = """
-    INSERT INTO consumer.remasked (column_name, old_token, new_token)
-    SELECT $1, * FROM unnest($2::text[], $3::text[]) ORDER BY 2
-    ON CONFLICT DO NOTHING
-"""
-_DELETE_OTHER_MAPPINGS = "DELETE FROM consumer.remasked WHERE new_token NOT LIKE $1"
-_DELETE_ALL_MAPPINGS = "DELETE FROM consumer.remasked"
-
-_OLD_BODIES = """
-    SELECT id, message_id::text, kid, sealed_body FROM consumer.quarantine
-    WHERE id > $1 AND kid <> $2 ORDER BY id LIMIT $3
-"""
-_RESEAL = """
-    UPDATE consumer.quarantine AS quarantined SET kid = $1, sealed_body = resealed.sealed_body
-    FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS resealed (id, old_kid, sealed_body)
-    WHERE quarantined.id = resealed.id AND quarantined.kid = resealed.old_kid
-"""
-# Bodies of 1 MiB each, read and written.
+_QUERIES = load_queries(__package__, "queries.sql")
+_LOCK = _QUERIES["lock"]
+_PLAN_BY_INDEX = _QUERIES["plan_by_index"]
+_LEAVES = _QUERIES["leaves"]
+_PAGE_BYTES = _QUERIES["page_bytes"]
+_OLD_TOKENS = _QUERIES["old_tokens"]
+_REWRITE = _QUERIES["rewrite"]
+_ADD_MAPPINGS = _QUERIES["add_mappings"]
+_JOIN_MAPPING = _QUERIES["join_mapping"]
+_DELETE_OTHER_MAPPINGS = _QUERIES["delete_other_mappings"]
+_DELETE_ALL_MAPPINGS = _QUERIES["delete_all_mappings"]
+_ROWS_LEFT = _QUERIES["rows_left"]
+_OLD_BODIES = _QUERIES["old_bodies"]
+_RESEAL = _QUERIES["reseal"]
+_BODIES_LEFT = _QUERIES["bodies_left"]
+_ASSIGNMENT = Sql("{column} = coalesce({alias}.new_token, event.{column})")
+_IS_MAPPED = Sql("{alias}.new_token IS NOT NULL")
+_COUNT_LEFT = Sql("count(*) FILTER (WHERE {column} NOT LIKE $1)")
+# Bodies of up to 1 MiB each, read and written.
 _BODIES_AT_A_TIME = 16
-
-_BODIES_LEFT = "SELECT count(*) FROM consumer.quarantine WHERE kid <> $1"
 
 RenewToken = Callable[[str], str]
 RenewBody = Callable[[str, str, bytes], bytes]
@@ -216,7 +191,7 @@ async def _map_tokens(
     """Map each old token of the batch to its new one in consumer.remasked."""
     for column, renew in plan.tokens.items():
         name = f"{plan.table}.{column}"
-        query = _OLD_TOKENS.format(leaf=batch.leaf, column=identifier(column))
+        query = fill(_OLD_TOKENS, leaf=Sql(batch.leaf), column=identifier(column))
         async with _exclusive(connection):
             found = await connection.fetch(query, batch.first, batch.end, plan.like, name)
             renewed: dict[str, str] = {}
@@ -233,26 +208,25 @@ async def _rewrite(
     connection: asyncpg.Connection, plan: RemaskPlan, batch: _Batch, done: RemaskResult
 ) -> None:
     """Replace the tokens of the batch's rows by their mappings in consumer.remasked."""
-    columns = [(f"m{number}", column) for number, column in enumerate(plan.tokens)]
-    joins = (
-        f"LEFT JOIN consumer.remasked AS {alias} ON {alias}.column_name ="
-        f" {literal(f'{plan.table}.{column}')} AND {alias}.old_token = old.{identifier(column)}"
-        for alias, column in columns
-    )
-    assignments = (
-        f"{identifier(column)} = coalesce({alias}.new_token, event.{identifier(column)})"
-        for alias, column in columns
-    )
-    statement = load_statement("consumer.postgres", "sql/remask.sql").format(
-        leaf=batch.leaf,
-        assignments=", ".join(assignments),
-        joins="\n".join(joins),
-        found=" OR ".join(f"{alias}.new_token IS NOT NULL" for alias, _ in columns),
+    columns = [(identifier(f"m{n}"), column) for n, column in enumerate(plan.tokens)]
+    statement = fill(
+        _REWRITE,
+        leaf=Sql(batch.leaf),
+        joins=joined((_join(plan.table, *each) for each in columns), "\n"),
+        assignments=joined(
+            fill(_ASSIGNMENT, alias=alias, column=identifier(column)) for alias, column in columns
+        ),
+        found=joined((fill(_IS_MAPPED, alias=alias) for alias, _ in columns), " OR "),
     )
     async with _exclusive(connection):
-        await connection.execute(_PLAN)
+        await connection.execute(_PLAN_BY_INDEX)
         status = await connection.execute(statement, batch.first, batch.end)
     done.rows += int(status.rsplit(" ", 1)[-1])
+
+
+def _join(table: str, alias: Sql, column: str) -> Sql:
+    name = literal(f"{table}.{column}")
+    return fill(_JOIN_MAPPING, alias=alias, name=name, column=identifier(column))
 
 
 async def _reseal_bodies(
@@ -280,9 +254,7 @@ async def _reseal_bodies(
 async def _count_rows_left(
     connection: asyncpg.Connection, plan: RemaskPlan, done: RemaskResult
 ) -> None:
-    counts = ", ".join(
-        f"count(*) FILTER (WHERE {identifier(column)} NOT LIKE $1)" for column in plan.tokens
-    )
-    query = f"SELECT {counts} FROM {qualified(plan.table)}"  # noqa: S608 - quoted names alone
+    counts = joined(fill(_COUNT_LEFT, column=identifier(column)) for column in plan.tokens)
+    query = fill(_ROWS_LEFT, counts=counts, table=qualified(plan.table))
     (left,) = await connection.fetch(query, plan.like)
     done.left = dict(zip(plan.tokens, left, strict=True))

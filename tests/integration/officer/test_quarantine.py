@@ -234,14 +234,14 @@ async def test_a_dry_run_reports_the_same_and_changes_nothing(
     ],
 )
 async def test_only_what_is_selected_is_replayed(
-    office: Office, mended: Office, selection: Sequence[str], landed: set[int]
+    office: Office, mended: Office, selection: Sequence[str], written: set[int]
 ) -> None:
     for day in (0, 0, 1):
         await office.consume(*long_typed(1), sent_ms=SENT_MS + day * DAY_MS)
     await mended.consumer("quarantine", "replay", *selection, *REASON)
     left = {record["id"] for record in await in_quarantine(office)}
-    assert left == {1, 2, 3} - landed
-    assert await rows(office) == len(landed)
+    assert left == {1, 2, 3} - written
+    assert await rows(office) == len(written)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ async def test_a_failure_in_the_middle_leaves_whole_messages(
     await office.fetch("ALTER TABLE consumer.audit ADD CHECK (number < 100)")
     replayed = await mended.consumer("quarantine", "replay", "--all", *REASON)
     assert replayed.code == 1
-    landed, left = await rows(office), await in_quarantine(office)
-    assert 0 < landed < 100
-    assert landed + len(left) == 200
-    assert len(await audited(office)) == landed
+    written, left = await rows(office), await in_quarantine(office)
+    assert 0 < written < 100
+    assert written + len(left) == 200
+    assert len(await audited(office)) == written
 
 
 async def test_a_key_ring_that_the_database_does_not_know_writes_nothing(

@@ -1,6 +1,6 @@
--- Lands rows that were in quarantine, each once: whoever deletes it there, and no one else, inserts
--- it here. The ledger has known the message since it was quarantined, unless that was so long ago,
--- or the ledger was lost; then it is told again, for the message may still be on the queue.
+-- Writes rows that were in quarantine, each once: only the statement that deletes a row there inserts
+-- it here. The ledger knows the message since it was quarantined. It may have been pruned or lost
+-- since then, so the message is added again: it may still be on the queue.
 WITH incoming AS (
     SELECT * FROM unnest($1::bigint[], {arrays}) AS t (id, {aliases})
 ),
