@@ -70,7 +70,7 @@ def test_a_field_is_its_column_without_the_optional_ones_which_have_their_own_na
         (("ip", "-"), b"::1\n10.20.30.400\n", "value 2 cannot be masked: bad address"),
         (("device_id", "x" * 160), b"", "value 1 cannot be masked: too long"),
         (("device_id", "-"), b"secret\xff\n", "value 1 cannot be masked: not storable"),
-        (("ip", "-"), b"\n", "there is no value"),
+        (("ip", "-"), b"\n", "standard input has no value"),
         (("user_id", "secret"), b"", "no masked field or column user_id"),
         (("locale", "secret"), b"", "no masked field or column locale"),
     ],
