@@ -8,7 +8,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import cpu_us_of
 from benchmarks.results import Own, Peers
 
 _COLOR = "#4477aa"
@@ -44,7 +43,7 @@ def draw_peers(peers: Peers, place: Place) -> None:
     """Draw the CPU a message of each peer, on a logarithmic axis."""
     ran = [peer for peer in reversed(peers.peers) if peer.runs]
     axes = _picture("CPU µs a message (logarithmic)", "")
-    costs = [statistics.median(map(cpu_us_of, peer.runs)) for peer in ran]
+    costs = [statistics.median(run.cpu_us for run in peer.runs) for peer in ran]
     colors = [_COLOR if peer.name == "consumer" else _OTHER_COLOR for peer in ran]
     axes.barh([peer.title for peer in ran], costs, color=colors)
     axes.set_xscale("log")

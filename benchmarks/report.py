@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md from the results that are there."""
+"""Writes docs/benchmarks.md from the stored results."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ def write(paths: Paths) -> None:
         sections += _own(own)
     paths.report.write_text("\n\n".join(sections) + "\n")
     if find_spec("matplotlib") is not None:
-        # Imported here, for it is not in the lock of development.
+        # Imported here: matplotlib is not in the lock of development.
         from benchmarks import pictures  # noqa: PLC0415
 
         if own is not None:
@@ -93,7 +93,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _peers(peers: Peers) -> Iterator[str]:
     yield "## Beside others"
     yield (
-        "Each does the equal job: validate or parse the event, mask both fields, write the row,"
+        "Each does the same job: validate or parse the event, mask both fields, write the row,"
         " delete the message. Medians of alternating runs. None but the consumer has a ledger, so"
         " none but the consumer writes each message once; the floor neither validates nor masks,"
         " and is what receiving, deleting and COPY cost without any of it."
@@ -116,7 +116,7 @@ def _peers(peers: Peers) -> Iterator[str]:
     )
     for peer in peers.peers:
         if peer.skipped:
-            yield f"Skipped: {peer.title}, for {peer.skipped}."
+            yield f"Skipped: {peer.title} ({peer.skipped})."
     yield "![CPU a message](benchmarks/peers.svg)"
 
 
@@ -124,22 +124,17 @@ def _peer_row(peer: PeerRuns, ours: PeerRuns) -> Sequence[str]:
     def median(of: Callable[[Run], float]) -> float:
         return statistics.median(map(of, peer.runs))
 
-    cpu_us = median(cpu_us_of)
+    cpu_us = median(lambda run: run.cpu_us)
     return (
         peer.title,
         f"{cpu_us:,.1f}",
-        f"{cpu_us / statistics.median(map(cpu_us_of, ours.runs)):.2f}",
+        f"{cpu_us / statistics.median(run.cpu_us for run in ours.runs):.2f}",
         f"{median(lambda run: run.postgres_cpu_us):,.1f}",
         f"{median(lambda run: run.calls_per_1000):,.0f}",
         f"{median(lambda run: run.rate):,.0f}",
         f"{median(lambda run: run.peak_rss_bytes) / _MIB:.0f}",
         f"{peer.runs[0].messages:,}, {len(peer.runs)}",
     )
-
-
-def cpu_us_of(run: Run) -> float:
-    """CPU in microseconds a message."""
-    return run.cpu_us
 
 
 def _own(own: Own) -> Iterator[str]:
@@ -219,7 +214,7 @@ def _ledger(own: Own) -> Iterator[str]:
     ledger = own.ledger
     yield "### The ledger, full"
     yield (
-        f"{ledger.rows:,} message ids of the last 16 days, which is as long as one is kept, take"
+        f"{ledger.rows:,} message ids of the last 16 days, after which they are pruned, take"
         f" {ledger.size_bytes / _MIB:,.0f} MiB with their index, or"
         f" {ledger.size_bytes / ledger.rows:.0f} bytes each. Emptying the slot of a day"
         f" ({ledger.truncated_rows:,} rows) takes {ledger.truncate_seconds * 1000:.0f} ms."
