@@ -1,8 +1,8 @@
-"""`python -m consumer.healthcheck [PORT [PATH]]`: exit code 0 if what listens here says it is well.
+"""A container's health check: `python -m consumer.healthcheck [PORT [PATH]]`.
 
-For a container's health check. It runs every few seconds beside the consumer, so it imports next to
-nothing: reading the settings would take many times as long as asking. The address and the port are
-those of the variables CONSUMER_HTTP__HOST and CONSUMER_HTTP__PORT, the path is /healthz.
+The exit code is 0 if the page answers 200. The process runs every few seconds beside the consumer,
+so it imports next to nothing: loading the settings would take many times as long as the request.
+Address and port come from CONSUMER_HTTP__HOST and CONSUMER_HTTP__PORT, the path is /healthz.
 """
 
 import os
@@ -16,7 +16,7 @@ _OK = b" 200 "
 
 
 def healthcheck(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[bool, str]:
-    """Ask once; return whether the answer was 200, and what there is to tell."""
+    """Request the page once; return whether the answer was 200, and its body or the error."""
     port, path = [*arguments, *("", "")][:2]
     host = environ.get("CONSUMER_HTTP__HOST") or "127.0.0.1"
     address = (host, int(port or environ.get("CONSUMER_HTTP__PORT") or "8080"))
@@ -34,6 +34,6 @@ def healthcheck(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[b
 
 
 if __name__ == "__main__":
-    is_well, text = healthcheck(sys.argv[1:], os.environ)
+    is_healthy, text = healthcheck(sys.argv[1:], os.environ)
     sys.stdout.write(f"{text}\n")
-    sys.exit(not is_well)
+    sys.exit(not is_healthy)

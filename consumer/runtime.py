@@ -1,4 +1,4 @@
-"""What the process needs of its surroundings: event loop, signals, sockets, cycle collector."""
+"""Event loop, signals, TCP keepalive and cycle collector of the process."""
 
 import asyncio
 import gc
@@ -10,12 +10,32 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+_KEEPALIVE_IDLE_SECONDS = 2
+_KEEPALIVE_INTERVAL_SECONDS = 1
+_KEEPALIVE_PROBES = 3
+# How long sent data may stay unacknowledged (tcp(7), TCP_USER_TIMEOUT): about four retransmissions.
+_UNACKNOWLEDGED_MS = 3000
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 20_000
+
+_T = TypeVar("_T")
+
+
+def run_async(main: Coroutine[object, object, _T]) -> _T:
+    """Run a coroutine to its end, on uvloop where it exists."""
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    # Imported here: it does not exist everywhere.
+    import uvloop  # noqa: PLC0415
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
 
 @contextmanager
 def on_termination(first: Callable[[], object], further: Callable[[], object]) -> Iterator[None]:
     """Call `first` at the first SIGTERM or SIGINT and `further` at each later one.
 
-    Both are called on the event loop. Whoever handled the signals before does so again afterwards.
+    Both are called on the event loop. The handlers from before are restored at the end.
     """
     pending = [first]
 
@@ -28,7 +48,7 @@ def on_termination(first: Callable[[], object], further: Callable[[], object]) -
 
 @contextmanager
 def on_hangup(handle: Callable[[], object]) -> Iterator[None]:
-    """Call `handle` at each SIGHUP, on the event loop; afterwards as it was before."""
+    """Call `handle` at each SIGHUP, on the event loop; restore the handler from before."""
     with _handled((signal.SIGHUP,), handle):
         yield
 
@@ -47,53 +67,31 @@ def _handled(numbers: Sequence[signal.Signals], handle: Callable[[], object]) ->
             signal.signal(number, handler)
 
 
-_IDLE_SECONDS = 2
-_INTERVAL_SECONDS = 1
-_PROBES = 3
-# How long what we sent may go unacknowledged (tcp(7), TCP_USER_TIMEOUT): some four retransmissions.
-_UNACKNOWLEDGED_MS = 3000
+def enable_tcp_keepalive(transport: BaseTransport) -> None:
+    """End the connection if its peer acknowledges nothing for about five seconds.
 
-
-def end_when_silent(transport: BaseTransport) -> None:
-    """Let the connection end when its peer acknowledges nothing for three seconds.
-
-    Probes without data go out while nothing is said, which is most of a long poll.
+    While no data flows, as in most of a long poll, the kernel sends probes. While data is
+    unacknowledged, it waits for three seconds.
     """
-    link = transport.get_extra_info("socket")
-    if link is None or link.family not in (socket.AF_INET, socket.AF_INET6):
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL_SECONDS)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
     idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
     if idle is not None:  # macOS has the second name
-        link.setsockopt(socket.IPPROTO_TCP, idle, _IDLE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, idle, _KEEPALIVE_IDLE_SECONDS)
     unacknowledged = getattr(socket, "TCP_USER_TIMEOUT", None)
     if unacknowledged is not None:  # Linux alone has it
-        link.setsockopt(socket.IPPROTO_TCP, unacknowledged, _UNACKNOWLEDGED_MS)
+        connection.setsockopt(socket.IPPROTO_TCP, unacknowledged, _UNACKNOWLEDGED_MS)
 
 
-_T = TypeVar("_T")
+def relax_cycle_collector() -> None:
+    """Run Python's cycle collector less often, and not over objects that importing made.
 
-_ALLOCATIONS_BETWEEN_COLLECTIONS = 20_000
-
-
-def run_async(main: Coroutine[object, object, _T]) -> _T:
-    """Run a coroutine to its end, on uvloop where there is one."""
-    if sys.platform == "win32":
-        return asyncio.run(main)
-    # Imported here, for it does not exist everywhere.
-    import uvloop  # noqa: PLC0415
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
-
-
-def spare_the_cycle_collector() -> None:
-    """Let Python's cycle collector look less often, and not at what importing has made.
-
-    Nothing on a message's way is in a cycle, and on its defaults the search takes a twentieth of
-    the CPU that a message costs.
+    No object on a message's way is in a cycle. With Python's defaults the collector takes a
+    twentieth of the CPU that a message costs.
     """
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)

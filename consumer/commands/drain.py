@@ -10,7 +10,7 @@ import click
 from consumer.commands.context import CommandContext
 from consumer.commands.status import StatusLine, bar
 from consumer.errors import QueueError
-from consumer.runtime import run_async, spare_the_cycle_collector
+from consumer.runtime import relax_cycle_collector, run_async
 from consumer.service import serve
 from consumer.settings.endpoints import queue_address_of
 from consumer.settings.sections import Settings
@@ -37,7 +37,7 @@ def drain(context: CommandContext) -> None:
     """
     status = StatusLine(sys.stderr, time.monotonic)
     started = time.monotonic()
-    spare_the_cycle_collector()
+    relax_cycle_collector()
     try:
         totals = run_async(_drain(context.settings, status))
     finally:

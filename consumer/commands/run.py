@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from consumer.commands.context import CommandContext
-from consumer.runtime import run_async, spare_the_cycle_collector
+from consumer.runtime import relax_cycle_collector, run_async
 from consumer.service import serve
 from consumer.telemetry.logs import make_logger, stdlib_logs_to
 
@@ -26,7 +26,7 @@ def run(context: CommandContext) -> None:
     """
     settings = context.settings
     logger = make_logger(level=settings.logs.level, form=settings.logs.format, stream=sys.stderr)
-    spare_the_cycle_collector()
+    relax_cycle_collector()
     with stdlib_logs_to(logger):
         totals = run_async(serve(settings, logger, until_empty=False))
     logger.info("ended", **asdict(totals))

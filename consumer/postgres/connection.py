@@ -12,7 +12,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.postgres.errors import FAILURES, is_data, is_link_lost, translate
-from consumer.runtime import end_when_silent
+from consumer.runtime import enable_tcp_keepalive
 
 _CLOSE_SECONDS = 1.0
 # The server is the first to give a statement up, so that a slow one does not look like a dead link.
@@ -68,7 +68,7 @@ async def connect(
     except ValueError:  # asyncpg on a port that is no number; its text quotes the DSN
         raise DatabaseRefusedError("ValueError", "the DSN is malformed") from None
     # asyncpg has no public way to its transport.
-    end_when_silent(connection._transport)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    enable_tcp_keepalive(connection._transport)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
     return connection
 
 

@@ -63,6 +63,7 @@ class SqsSettings(Section):
     max_pollers: Annotated[int, Field(ge=1, le=256)] = 16
     max_concurrent_deletes: Annotated[int, Field(ge=1, le=256)] = 16
     call_timeout_seconds: Seconds = 10
+    poll_overdue_seconds: Seconds = 10
     transport: Literal["lean", "aiobotocore"] = "lean"
     protocol: Literal["auto", "json", "query"] = "auto"
 
@@ -166,6 +167,13 @@ class MaskingSettings(Section):
         return self
 
 
+class DrainSettings(Section):
+    """When `consumer drain` ends."""
+
+    empty_receives: Annotated[int, Field(ge=1, le=100)] = 2
+    wait_seconds: Annotated[int, Field(ge=1, le=20)] = 1
+
+
 class ShutdownSettings(Section):
     """How a stop goes."""
 
@@ -187,6 +195,7 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "pretty"] = "auto"
+    repeat_seconds: Seconds = 10
 
 
 class Settings(BaseSettings):
@@ -207,6 +216,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     retry: RetrySettings = RetrySettings()
     masking: MaskingSettings = MaskingSettings()
+    drain: DrainSettings = DrainSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     http: HttpSettings = HttpSettings()
     logs: LogSettings = LogSettings()

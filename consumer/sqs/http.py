@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
-from consumer.runtime import end_when_silent
+from consumer.runtime import enable_tcp_keepalive
 
 # Ten messages of 1 MiB, each byte as a six-byte escape, and room to spare.
 _MAX_ANSWER_BYTES = 80 * 1024 * 1024
@@ -67,7 +67,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods, but not its classes.
         self._transport = cast("asyncio.Transport", transport)
-        end_when_silent(transport)
+        enable_tcp_keepalive(transport)
 
     async def send(self, request: bytes, deadline: float) -> HttpAnswer:
         """Send a request and wait for its answer; TimeoutError once the loop's clock shows more."""

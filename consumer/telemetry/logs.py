@@ -18,7 +18,6 @@ from consumer.telemetry.redaction import describe, redacted
 
 __all__ = ["Logger", "Stream", "log_events", "make_logger", "stdlib_logs_to"]
 
-_REPEAT_SECONDS = 10.0
 _MAX_KNOWN_REPEATS = 256
 _DECIMALS = 6
 
@@ -89,14 +88,14 @@ def _redact_values(_logger: object, _method: str, line: EventDict) -> EventDict:
     return {key: redacted(value) for key, value in line.items()}
 
 
-def log_events(logger: Logger, clock: Callable[[], float]) -> Listener:
+def log_events(logger: Logger, clock: Callable[[], float], *, repeat_seconds: float) -> Listener:
     """Return a listener that logs every event at its level, with its fields.
 
-    Of throttled events of a kind, one line is logged in ten seconds (`clock` counts seconds) with
-    the number left out.
+    Of throttled events of a kind, one line is logged in `repeat_seconds`, with the number left out.
+    `clock` counts seconds.
     """
     bound = logger.bind()
-    throttle = _Throttle(clock, _REPEAT_SECONDS)
+    throttle = _Throttle(clock, repeat_seconds)
 
     def listen(event: TelemetryEvent) -> None:
         if not bound.is_enabled_for(event.level):

@@ -54,7 +54,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def listen(logger: Logger, clock: Clock) -> telemetry.Listener:
-    return log_events(logger, clock)
+    return log_events(logger, clock, repeat_seconds=10.0)
 
 
 @pytest.fixture
@@ -212,7 +212,9 @@ def test_a_field_that_the_repr_leaves_out_is_not_logged(
 
 def test_events_below_the_level_are_left_out_and_do_not_count_as_repeats(clock: Clock) -> None:
     stream = io.StringIO()
-    listen = log_events(make_logger(level="error", form="json", stream=stream), clock)
+    listen = log_events(
+        make_logger(level="error", form="json", stream=stream), clock, repeat_seconds=10.0
+    )
     listen(telemetry.Deleted(3))
     for refused in (False, True):
         listen(telemetry.WriteFailed(10, "57P01", refused=refused, pause_seconds=1.0))
