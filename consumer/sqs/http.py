@@ -1,30 +1,26 @@
-"""HTTP/1.1 to one server, and no more of it than calling an AWS API takes (RFC 9112).
+"""HTTP/1.1 to one server, and no more of it than a call of an AWS API takes (RFC 9112).
 
-A general client spends more on a call than everything else that we do with its ten messages
-(docs/decisions). Redirects, cookies, compression and proxies are not spoken here.
+A general client spends more on a call than everything else that is done with its ten messages
+(docs/decisions). Redirects, cookies, compression and proxies are left out. llhttp frames the
+responses.
 """
 
 import asyncio
-import re
 import ssl
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import cast
 from urllib.parse import urlsplit
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from consumer.runtime import enable_tcp_keepalive
 
 # Ten messages of 1 MiB, each byte as a six-byte escape, and room to spare.
-_MAX_ANSWER_BYTES = 80 * 1024 * 1024
+_MAX_RESPONSE_BYTES = 80 * 1024 * 1024
+# Of status line and headers; interim responses count towards it.
 _MAX_HEAD_BYTES = 64 * 1024
-_HEAD_END = b"\r\n\r\n"
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n|\Z)")
-# The fields that are of use.
-_FIELD = re.compile(
-    rb"\r\n(?i:(content-length|transfer-encoding|connection)):((?:[^\r]|\r(?!\n))*)"
-)
-_LENGTH = re.compile(rb"[0-9]{1,9}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
-_WITHOUT_BODY = (204, 304)
+_VERSION = b"HTTP/1."
+_LINE_END = b"\r\n"
 
 
 class HttpError(Exception):
@@ -36,20 +32,116 @@ class _StaleConnectionError(HttpError):
 
 
 @dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """An answer, of which nobody reads the headers."""
+class HttpResponse:
+    """A response without its headers, which nothing reads."""
 
     status: int
     body: bytes = field(repr=False)
 
 
-class _Head(NamedTuple):
-    """Status line and headers; without a `length` the body is chunked or ends the connection."""
+class ResponseReader:
+    """Puts one response together out of pieces; the methods `on_…` are llhttp's callbacks.
 
-    status: int
-    length: int | None
-    is_chunked: bool
-    keeps_alive: bool
+    llhttp is strict by itself. Refused here besides: other versions and protocols, status codes
+    that do not exist, transfer codings other than chunked, interim responses that announce a body.
+    """
+
+    def __init__(self) -> None:
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._status = 0
+        self._length: int | None = None
+        self._is_chunked = False
+        self._has_head = False
+        self._body = bytearray()
+        self.received_bytes = 0
+        self.is_whole = False
+        # Whether the server keeps the connection open and sent nothing behind the response.
+        self.leaves_reusable = False
+
+    def feed(self, data: bytes) -> None:
+        """Read on; HttpError if it is no response or too large a one."""
+        while data and not self.is_whole:
+            bound = _MAX_RESPONSE_BYTES if self._has_head else _MAX_HEAD_BYTES
+            room = bound - self.received_bytes
+            if room <= 0:
+                raise HttpError("response too large")
+            # Cut at the bound, so that it holds however the network cuts the response.
+            self._feed_within_bound(data[:room])
+            data = data[room:]
+        if data:
+            self.leaves_reusable = False
+
+    def feed_eof(self) -> None:
+        """Take note that the connection ended, which may be the end of the body."""
+        if self._has_head and self._length is None and not self._is_chunked:
+            self.is_whole = True
+
+    def response(self) -> HttpResponse:
+        return HttpResponse(self._status, bytes(self._body))
+
+    def release(self) -> None:
+        """End the cycle with the parser, which would hold what was read for long."""
+        self._parser = None
+
+    def _feed_within_bound(self, data: bytes) -> None:
+        start = self.received_bytes
+        if start < len(_VERSION) and not _VERSION.startswith(data[: len(_VERSION) - start], start):
+            raise HttpError("malformed response")
+        self.received_bytes += len(data)
+        if data[-1] in _LINE_END:
+            # llhttp skips line ends between responses and reports nothing: a response that is whole
+            # without this one has it behind it.
+            self._parse(data[:-1])
+            if self.is_whole:
+                self.leaves_reusable = False
+                return
+            data = data[-1:]
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            if not self.is_whole:
+                raise HttpError("malformed response") from None
+            self.leaves_reusable = False
+
+    def on_message_begin(self) -> None:
+        if self.is_whole:
+            raise ValueError  # another response, which nothing asked for
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"content-length":
+            self._length = int(value)
+            if self._length > _MAX_RESPONSE_BYTES:
+                raise ValueError
+        elif name == b"transfer-encoding":
+            if self._is_chunked or value.strip().lower() != b"chunked":
+                raise ValueError
+            self._is_chunked = True
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        self._status = self._parser.get_status_code()
+        if not 100 <= self._status < 600:  # noqa: PLR2004 RFC 9110, section 15
+            raise ValueError
+        if self._is_interim():
+            if self._length is not None or self._is_chunked:
+                raise ValueError
+            return
+        self._has_head = True
+        self.leaves_reusable = self._parser.should_keep_alive()
+
+    def on_body(self, piece: bytes) -> None:
+        self._body += piece
+
+    def on_message_complete(self) -> None:
+        self.is_whole = not self._is_interim()
+
+    def _is_interim(self) -> bool:
+        return self._status < 200  # noqa: PLR2004 RFC 9110, section 15.2
 
 
 class _Connection(asyncio.Protocol):
@@ -57,10 +149,8 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._chunks = bytearray()
-        self._head: _Head | None = None
-        self._answer: asyncio.Future[HttpAnswer] | None = None
+        self._reader: ResponseReader | None = None
+        self._response: asyncio.Future[HttpResponse] | None = None
         self.reusable = True
         self._used = False
 
@@ -69,27 +159,28 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         enable_tcp_keepalive(transport)
 
-    async def send(self, request: bytes, deadline: float) -> HttpAnswer:
-        """Send a request and wait for its answer; TimeoutError once the loop's clock shows more."""
+    async def send(self, request: bytes, deadline: float) -> HttpResponse:
+        """Send a request; TimeoutError if `deadline`, by the loop's clock, comes first."""
         if self._transport is None or not self.reusable:
             raise _StaleConnectionError("closed while idle")
         loop = asyncio.get_running_loop()
-        self._answer = loop.create_future()
-        self._head = None
+        self._response = loop.create_future()
+        self._reader = reader = ResponseReader()
         # As asyncio.timeout does, at a quarter of its cost.
         timer = loop.call_at(deadline, self._time_out)
         try:
             self._transport.write(request)
-            answer = await self._answer
+            response = await self._response
         except BaseException:
-            self.abort()  # an answer that nobody waits for would be taken for the next one's
+            self.abort()  # a response that nobody waits for would be taken for the next one's
             raise
         finally:
             timer.cancel()
-            # Its exception's traceback leads back here: a cycle that would keep the buffer.
-            self._answer = None
+            reader.release()
+            # Its exception's traceback leads back here: a cycle that would hold the buffer.
+            self._response = self._reader = None
         self._used = True
-        return answer
+        return response
 
     def abort(self) -> None:
         self.reusable = False
@@ -97,130 +188,50 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if not self._waiting():
+        reader = self._waiting()
+        if reader is None:
             self.abort()  # nothing was asked
             return
-        self._buffer += data
         try:
-            body = self._take_body()
-        except ValueError:
-            self._fail(HttpError("malformed answer"))
+            reader.feed(data)
+        except HttpError as error:
+            self._fail(error)
             return
-        if body is not None:
-            self._succeed(body)
+        if reader.is_whole:
+            self._succeed(reader)
 
     def eof_received(self) -> bool:
         self.reusable = False
-        head = self._head
-        ends_here = head is not None and head.length is None and not head.is_chunked
-        if ends_here and self._waiting():
-            self._succeed(bytes(self._buffer))
+        if reader := self._waiting():
+            reader.feed_eof()
+            if reader.is_whole:
+                self._succeed(reader)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self.reusable = False
-        stale = self._used and not self._buffer and self._head is None
-        error = _StaleConnectionError if stale else HttpError
-        self._fail(error("connection lost"))
+        reader = self._reader
+        stale = self._used and reader is not None and not reader.received_bytes
+        self._fail((_StaleConnectionError if stale else HttpError)("connection lost"))
 
-    def _waiting(self) -> bool:
-        return self._answer is not None and not self._answer.done()
+    def _waiting(self) -> ResponseReader | None:
+        """Return the reader of the response that is waited for, if there is one."""
+        is_waiting = self._response is not None and not self._response.done()
+        return self._reader if is_waiting else None
 
-    def _succeed(self, body: bytes) -> None:
-        assert self._head is not None
-        assert self._answer is not None
-        # More than was asked for: what it would answer is anybody's guess.
-        self.reusable = self.reusable and self._head.keeps_alive and not self._buffer
-        self._answer.set_result(HttpAnswer(self._head.status, body))
+    def _succeed(self, reader: ResponseReader) -> None:
+        assert self._response is not None
+        self.reusable = self.reusable and reader.leaves_reusable
+        self._response.set_result(reader.response())
 
     def _time_out(self) -> None:
         self._fail(TimeoutError())
 
     def _fail(self, error: HttpError | TimeoutError) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
         self.abort()
-
-    def _take_body(self) -> bytes | None:
-        """Take the answer off the buffer; None while it is incomplete, ValueError if it is none."""
-        buffer = self._buffer
-        if self._head is None:
-            self._head = _take_head(buffer)
-            if self._head is None:
-                return None
-        if len(buffer) + len(self._chunks) > _MAX_ANSWER_BYTES:
-            raise ValueError
-        if self._head.is_chunked:
-            if not _take_chunks(buffer, self._chunks):
-                return None
-            body = bytes(self._chunks)
-            self._chunks.clear()
-            return body
-        length = self._head.length
-        if length is None or len(buffer) < length:
-            return None
-        body = bytes(buffer[:length])
-        del buffer[:length]
-        return body
-
-
-def _take_head(buffer: bytearray) -> _Head | None:
-    """Take status line and headers off the buffer, None while they are incomplete."""
-    while (end := buffer.find(_HEAD_END)) >= 0:
-        head = bytes(buffer[:end])
-        del buffer[: end + len(_HEAD_END)]
-        match = _STATUS_LINE.match(head)
-        if match is None:
-            raise ValueError
-        if not match[2].startswith(b"1"):  # an interim answer; the real one follows
-            return _head_of(match[1], int(match[2]), head)
-    if len(buffer) > _MAX_HEAD_BYTES:
-        raise ValueError
-    return None
-
-
-def _head_of(minor_version: bytes, status: int, head: bytes) -> _Head:
-    fields: dict[bytes, bytes] = {}
-    for name, value in _FIELD.findall(head):
-        # Repeated ones make a list (RFC 9110, 5.3); two lengths are refused below for that.
-        known = fields.get(name.lower())
-        fields[name.lower()] = value.strip() if known is None else known + b", " + value.strip()
-    encoding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
-    if encoding is not None and (length is not None or encoding.lower() != b"chunked"):
-        raise ValueError
-    if length is not None and not _LENGTH.fullmatch(length):
-        raise ValueError
-    if status in _WITHOUT_BODY:
-        encoding, length = None, b"0"
-    connection = fields.get(b"connection", b"").lower()
-    is_new = minor_version == b"1"
-    keeps_alive = b"close" not in connection if is_new else b"keep-alive" in connection
-    return _Head(status, None if length is None else int(length), encoding is not None, keeps_alive)
-
-
-def _take_chunks(buffer: bytearray, body: bytearray) -> bool:
-    """Move whole chunks to the body; return whether the last one came (RFC 9112, section 7.1)."""
-    start = 0
-    while (line_end := buffer.find(b"\r\n", start)) >= 0:
-        match = _CHUNK_SIZE.fullmatch(buffer, start, line_end)
-        if match is None:
-            raise ValueError
-        size, chunk = int(match[1], 16), line_end + 2
-        if size == 0:
-            # An empty line ends the trailers, of which there are mostly none.
-            if (end := buffer.find(_HEAD_END, line_end)) >= 0:
-                del buffer[: end + len(_HEAD_END)]
-                return True
-            break
-        if len(buffer) < chunk + size + 2:
-            break
-        if not buffer.startswith(b"\r\n", chunk + size):
-            raise ValueError
-        body += buffer[chunk : chunk + size]
-        start = chunk + size + 2
-    del buffer[:start]
-    return False
 
 
 class HttpClient:
@@ -239,16 +250,18 @@ class HttpClient:
         self.host = parts.netloc.rpartition("@")[2]
         self._idle: list[_Connection] = []
 
-    async def post(self, path: str, header_lines: str, body: bytes, deadline: float) -> HttpAnswer:
+    async def post(
+        self, path: str, header_lines: str, body: bytes, deadline: float
+    ) -> HttpResponse:
         """Send a POST request.
 
         `header_lines` are sent behind Host, each with its CRLF; `deadline` is by the event loop's
         clock.
 
         Raises:
-            HttpError: the connection broke, or the answer is not HTTP.
+            HttpError: the connection broke, or the response is not HTTP.
             OSError: no connection could be made.
-            TimeoutError: there was no answer until `deadline`.
+            TimeoutError: there was no response until `deadline`.
         """
         head = f"POST {path} HTTP/1.1\r\nhost: {self.host}\r\n{header_lines}"
         request = f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
@@ -262,13 +275,13 @@ class HttpClient:
             connection = await self._connect()
         return await self._send(connection, request, deadline)
 
-    async def _send(self, connection: _Connection, request: bytes, deadline: float) -> HttpAnswer:
-        answer = await connection.send(request, deadline)
+    async def _send(self, connection: _Connection, request: bytes, deadline: float) -> HttpResponse:
+        response = await connection.send(request, deadline)
         if connection.reusable:
             self._idle.append(connection)
         else:
             connection.abort()
-        return answer
+        return response
 
     async def _connect(self) -> _Connection:
         _, connection = await asyncio.get_running_loop().create_connection(

@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.sqs import query
 from consumer.sqs.answers import Answer, Operation, Payload, error_of
-from consumer.sqs.http import HttpAnswer, HttpClient, HttpError
+from consumer.sqs.http import HttpClient, HttpError, HttpResponse
 from consumer.sqs.signing import Credentials, Headers, Signer
 
 Protocol = Literal["json", "query"]
@@ -86,7 +86,7 @@ class LeanTransport:
         return cast("Answer", decoded)
 
     async def _not_json(
-        self, operation: Operation, payload: Payload, answer: HttpAnswer, deadline: float
+        self, operation: Operation, payload: Payload, answer: HttpResponse, deadline: float
     ) -> Answer:
         """Try the older protocol, and keep to it if it works."""
         if self._protocol == "json" or answer.status in _SAY_NOTHING:
@@ -108,7 +108,9 @@ class LeanTransport:
             code = f"HTTP {answer.status}"
         raise error_of(operation, code)
 
-    async def _post(self, path: str, headers: Headers, body: bytes, deadline: float) -> HttpAnswer:
+    async def _post(
+        self, path: str, headers: Headers, body: bytes, deadline: float
+    ) -> HttpResponse:
         lines = self._signer.header_lines(
             await self._credentials(deadline),
             host=self._client.host,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from consumer.errors import QueueRefusedError
-from consumer.sqs.http import HttpAnswer, HttpClient
+from consumer.sqs.http import HttpClient, HttpResponse
 from consumer.sqs.lean import LeanTransport, Protocol
 from consumer.sqs.signing import Credentials, Signer
 from tests.fakes.virtual_time import run_virtually
@@ -16,10 +16,12 @@ class Answering(HttpClient):
 
     def __init__(self, answer: bytes) -> None:
         super().__init__("http://sqs", None)
-        self.answer = HttpAnswer(200, answer)
+        self.answer = HttpResponse(200, answer)
         self.deadlines: list[float] = []
 
-    async def post(self, path: str, header_lines: str, body: bytes, deadline: float) -> HttpAnswer:
+    async def post(
+        self, path: str, header_lines: str, body: bytes, deadline: float
+    ) -> HttpResponse:
         del path, header_lines, body
         self.deadlines.append(deadline)
         await asyncio.sleep(1)
