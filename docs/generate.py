@@ -64,8 +64,8 @@ _LOG_EVENTS = """\
 <!-- Made by `make reference` from consumer/telemetry/events.py. -->
 
 The log goes to standard error, a line for each event: as JSON, or readable on a terminal. No line
-holds a value of a message. Of failures that look alike one is logged every ten seconds; `left_out`
-counts the others."""
+holds a value of a message. Of failures that look alike, one is logged in `logs.repeat_seconds`;
+`left_out` counts the others."""
 
 
 def main() -> int:

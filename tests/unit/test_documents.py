@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from consumer.postgres.roles import ROLES
 from consumer.settings.sections import Settings
 
 ROOT = Path(__file__).parents[2]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DECISIONS = ROOT / "docs" / "decisions"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
@@ -137,6 +139,18 @@ def test_the_paths_and_modules_that_are_named_exist() -> None:
     assert len(paths) > 10
     assert not [path for path in paths if not (ROOT / path).exists()]
     assert not [module for module in modules if find_spec(module) is None]
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads(_text(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = [layer.split(" : ") for layer in contracts[0]["layers"]]
+    listed = re.findall(
+        r"^\d\. (`.*)$", _section(_text(CONTRIBUTING), "Where a thing goes"), re.MULTILINE
+    )
+    assert len(listed) == len(layers)
+    for line, layer in zip(listed, layers, strict=True):
+        names = {f"consumer.{name}" for name in re.findall(r"`([\w.]+)`", line)}
+        assert {name for name in names if not any(each.startswith(name) for each in layer)} == set()
 
 
 def _report(name: str) -> str:
