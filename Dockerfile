@@ -36,6 +36,7 @@ RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip*
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
+    CONSUMER_EVENT__PATH=/etc/consumer/models \
     CONSUMER_HTTP__HOST=0.0.0.0 \
     CONSUMER_HTTP__PORT=8080
 # Where config.toml is looked for, if one is mounted.

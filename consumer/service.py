@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from consumer.drain_end import DrainEnd
 from consumer.errors import ConsumerError, DatabaseError
-from consumer.events.model import EventModel, load_model, table_of
+from consumer.events.loading import load_model
+from consumer.events.model import EventModel, table_of
 from consumer.events.table import ColumnKinds, Table
 from consumer.events.transform import Transform
 from consumer.keys.reload import reload_key_ring
@@ -126,7 +127,7 @@ def _plan(settings: Settings, *, until_empty: bool) -> _Plan:
     wait_seconds = settings.sqs.wait_seconds
     if until_empty:
         wait_seconds = min(wait_seconds, settings.drain.wait_seconds)
-    model = load_model(settings.event.model)
+    model = load_model(settings.event.model, settings.event.path)
     return _Plan(
         settings=settings,
         model=model,

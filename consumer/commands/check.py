@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from inspect import getfile
 
 import asyncpg
 import click
@@ -14,6 +15,7 @@ from consumer.errors import (
     KeyRingError,
     QueueError,
     QueueRefusedError,
+    SettingsError,
 )
 from consumer.keys.sources import warnings_of
 from consumer.postgres.inspect import inspect
@@ -59,11 +61,20 @@ def check(context: CommandContext) -> None:
 async def _check_all(context: CommandContext) -> bool:
     """Print a line for each check; return whether all passed."""
     all_ok = True
-    for check_one in (_check_key_ring, _check_queue, _check_database):
+    for check_one in (_check_model, _check_key_ring, _check_queue, _check_database):
         async for result in check_one(context):
             click.echo(result)
             all_ok = all_ok and result.ok
     return all_ok
+
+
+async def _check_model(context: CommandContext) -> AsyncIterator[_CheckResult]:
+    try:
+        file = getfile(context.model)
+    except SettingsError as error:
+        yield _CheckResult(ok=False, what=str(error))
+        return
+    yield _CheckResult(ok=True, what=f"model: {context.settings.event.model}, from {file}")
 
 
 async def _check_key_ring(context: CommandContext) -> AsyncIterator[_CheckResult]:
@@ -101,6 +112,9 @@ async def _check_queue(context: CommandContext) -> AsyncIterator[_CheckResult]:
 async def _check_database(context: CommandContext) -> AsyncIterator[_CheckResult]:
     try:
         table = context.table
+    except SettingsError:  # said with the model
+        return
+    try:
         async with context.connected() as connection:
             inspection = await inspect(connection, table)
             for finding in inspection.findings:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import asyncpg
 
-from consumer.events.model import EventModel, load_model, table_of
+from consumer.events.loading import load_model
+from consumer.events.model import EventModel, table_of
 from consumer.events.table import Table
 from consumer.keys.sources import KeySource, load_key_ring
 from consumer.masking.key_ring import KeyRing
@@ -32,7 +33,7 @@ class CommandContext:
 
     @cached_property
     def model(self) -> type[EventModel]:
-        return load_model(self.settings.event.model)
+        return load_model(self.settings.event.model, self.settings.event.path)
 
     @cached_property
     def table(self) -> Table:

@@ -16,7 +16,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from types import NoneType, UnionType
 from typing import ClassVar, Union, get_args, get_origin
 
@@ -36,6 +35,8 @@ _INT4_MIN = -(2**31)
 # PostgreSQL cuts longer names without an error (NAMEDATALEN).
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
+# A large body is read by the names of the properties alone: see EventModel.
+_FIXED_CONFIG = ("extra", "loc_by_alias", "populate_by_name", "validate_by_name")
 _MODES_WITH_EQUAL_TOKENS = (Mode.SIV, Mode.HMAC)
 
 
@@ -240,24 +241,19 @@ def duplicates_views_of(model: type[EventModel]) -> tuple[DuplicatesView, ...]:
     return tuple(views.values())
 
 
-def load_model(path: str) -> type[EventModel]:
-    """The model that `module:Class` names.
+def check_model(model: type[EventModel]) -> None:
+    """Check all that can be wrong with a model before a message comes.
 
     Raises:
-        SettingsError: no such module or class, or it is no EventModel that can be stored.
+        SettingsError: as of `table_of` and `duplicates_views_of`; or an annotation is undefined,
+            or the model changes how the JSON object is read.
     """
-    module_name, _, class_name = path.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), class_name]):
-        raise SettingsError(f'event model {path}: write it as "module:Class"')
-    try:
-        module = import_module(module_name)
-    except ImportError as error:
-        raise SettingsError(f"event model {path}: cannot import it: {error}") from error
-    model: object = getattr(module, class_name, None)
-    if not isinstance(model, type) or not issubclass(model, EventModel) or model is EventModel:
-        raise SettingsError(f"event model {path}: {module_name} has no EventModel of this name")
+    if not model.__pydantic_complete__ and not model.model_rebuild(raise_errors=False):
+        raise SettingsError(f"{_path(model)}: an annotation names what is not defined")
+    for key in _FIXED_CONFIG:
+        if model.model_config.get(key) != EventModel.model_config.get(key):
+            raise SettingsError(f"{_path(model)}: model_config must leave {key} as it is")
     duplicates_views_of(model)
-    return model
 
 
 def _columns_of_field(

@@ -50,6 +50,7 @@ class EventSettings(Section):
     model: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")] = (
         "consumer.events.user_login:UserLogin"
     )
+    path: Annotated[Path, Field(strict=False)] = Path()
 
 
 class SqsSettings(Section):

@@ -78,7 +78,13 @@ async def test_check_has_a_line_for_each_thing_and_says_what_to_do(here: Place) 
     assert good.code == 0
     lines = good.out.splitlines()
     assert all(line.startswith("ok ") for line in lines)
-    for what in ("settings", "key ring: k1", "queue: visibility timeout 30 s", "schema consumer"):
+    for what in (
+        "settings",
+        "model: consumer.events.user_login:UserLogin, from ",
+        "key ring: k1",
+        "queue: visibility timeout 30 s",
+        "schema consumer",
+    ):
         assert sum(what in line for line in lines) == 1
     for column in ("user_id", "masked_ip", "masked_device_id", "app_version", "create_date"):
         assert sum(f"user_logins.{column}:" in line for line in lines) == 1
@@ -100,7 +106,7 @@ async def test_check_goes_on_after_a_failure_and_shows_no_password(
     down = here.consumer.but(CONSUMER_POSTGRES__DSN=dsn, CONSUMER_MASKING__KEYRING=other_ring)
     ended = await down.run_here("check")
     assert ended.code == 1
-    assert [line[:4].strip() for line in ended.out.splitlines()] == ["ok", "ok", "ok", "FAIL"]
+    assert [line[:4].strip() for line in ended.out.splitlines()] == ["ok", "ok", "ok", "ok", "FAIL"]
     assert "can be reached from here" in ended.out
     for secret in ("hush-8472", dsn, key):
         assert secret not in ended.out + ended.err

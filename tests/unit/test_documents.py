@@ -83,7 +83,7 @@ def test_the_commands_that_are_shown_exist_with_their_options() -> None:
 
 def _fault(rest: str) -> str:
     """What of a command line does not exist; empty if all of it does."""
-    context = click.Context(cli)
+    context = click.Context(cli, **cli.context_settings)
     command: click.Command = cli
     words = iter(re.findall(r'"[^"]*"|[^\s"]+', rest.partition(" #")[0]))
     for word in words:

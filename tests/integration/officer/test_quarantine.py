@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.events.model import load_model
+from consumer.events.loading import load_model
 from consumer.events.user_login import UserLogin
 from consumer.officer.quarantine.replay import Replay
 from consumer.officer.quarantine.store import Selection
@@ -257,7 +257,9 @@ async def test_replays_at_the_same_time_and_a_redelivery_write_each_message_once
     office: Office, mended: Office
 ) -> None:
     sent = await office.consume(*long_typed(300))
-    replay = Replay(load_model(mended.variables["CONSUMER_EVENT__MODEL"]), office.ring, {}, "x")
+    replay = Replay(
+        load_model(mended.variables["CONSUMER_EVENT__MODEL"], Path()), office.ring, {}, "x"
+    )
     async with asyncio.TaskGroup() as tasks:
         replays = [
             tasks.create_task(replay.run(ConnectionSettings(office.dsn), Selection()))

@@ -13,7 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.events.model import load_model, masks_of
+from consumer.events.loading import load_model
+from consumer.events.model import masks_of
 from consumer.postgres.connection import ConnectionSettings, connected
 from tests.integration.officer.office import Office, login, rotated
 from tests.integration.postgres.relay import Relay
@@ -191,7 +192,7 @@ async def test_hmac_says_that_it_is_irreversible(
     (tmp_path / "payments_of_a_test.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
     path = "payments_of_a_test:Payment"
-    mask = masks_of(load_model(path), office.ring)["masked_card"]
+    mask = masks_of(load_model(path, tmp_path), office.ring)["masked_card"]
     token = mask("4711")
     assert token is not None
     shop = replace(office, variables={"CONSUMER_EVENT__MODEL": path})

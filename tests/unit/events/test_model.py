@@ -1,12 +1,10 @@
 import os
 import re
-import sys
 from datetime import UTC, datetime
-from types import ModuleType
 from typing import Annotated, ClassVar
 
 import pytest
-from pydantic import AliasChoices, AliasPath, Field, ValidationError
+from pydantic import AliasChoices, AliasPath, ConfigDict, Field, ValidationError
 
 from consumer.errors import SettingsError
 from consumer.events.model import (
@@ -14,9 +12,9 @@ from consumer.events.model import (
     Into,
     Masked,
     Stored,
+    check_model,
     columns_of,
     duplicates_views_of,
-    load_model,
     masks_of,
     table_of,
     tokens_of,
@@ -276,34 +274,35 @@ def test_every_masked_column_has_a_mask_of_its_own() -> None:
     assert len(tokens) == 3
 
 
-def test_a_model_is_loaded_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("shop_events")
-    vars(module).update(Sale=Sale, Unsaid=_Unsaid, number=1)
-    monkeypatch.setitem(sys.modules, "shop_events", module)
-    assert load_model("consumer.events.user_login:UserLogin") is UserLogin
-    assert load_model("shop_events:Sale") is Sale
-    with pytest.raises(SettingsError, match="annotate it"):
-        load_model("shop_events:Unsaid")
-    with pytest.raises(SettingsError, match="shop_events has no EventModel of this name"):
-        load_model("shop_events:number")
+class _Strict(Sale):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _ByName(Sale):
+    model_config = ConfigDict(validate_by_name=True)
+
+
+class _Undefined(Sale):
+    more: Annotated["Nowhere", Stored(max_length=1)]  # type: ignore[name-defined] # noqa: F821 the point
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("model", "says"),
     [
-        ("", "module:Class"),
-        ("consumer.events.model", "module:Class"),
-        (":UserLogin", "module:Class"),
-        ("consumer.events.model:", "module:Class"),
-        ("consumer.events.model:User.Login", "module:Class"),
-        ("consumer.nowhere:UserLogin", "cannot import it"),
-        (".events:UserLogin", "module:Class"),
-        ("consumer.events.model:Nothing", "has no EventModel of this name"),
-        ("consumer.events.model:EventModel", "has no EventModel of this name"),
-        ("consumer.events.model:table_of", "has no EventModel of this name"),
-        ("consumer.events.table:Table", "has no EventModel of this name"),
+        (_Texts, "_Texts.more: Stored takes an int"),
+        (_SameView, "is not a view name, or is taken"),
+        (_Strict, "_Strict: model_config must leave extra as it is"),
+        (_ByName, "_ByName: model_config must leave validate_by_name as it is"),
+        (_Undefined, "_Undefined: an annotation names what is not defined"),
     ],
 )
-def test_a_path_that_names_no_model_says_why(path: str, says: str) -> None:
+def test_all_that_is_wrong_with_a_model_is_said_before_a_message_comes(
+    model: type[EventModel], says: str
+) -> None:
     with pytest.raises(SettingsError, match=says):
-        load_model(path)
+        check_model(model)
+
+
+def test_a_model_that_can_be_stored_passes() -> None:
+    for model in (UserLogin, Sale, _Aliased):
+        check_model(model)
