@@ -16,7 +16,7 @@ from consumer.events.transform import Transform
 from consumer.keys.reload import reload_key_ring
 from consumer.keys.sources import KeySource, load_key_ring, warnings_of
 from consumer.masking.key_ring import KeyRing
-from consumer.pipeline.pipeline import Limits, Pipeline
+from consumer.pipeline.pipeline import Pipeline, PipelineLimits
 from consumer.pipeline.retrying import Backoff
 from consumer.postgres.connection import ConnectionSettings, briefly_connected
 from consumer.postgres.inspect import inspect_table
@@ -252,9 +252,9 @@ def _source(plan: _Plan, transport: Transport) -> SqsSource:
     )
 
 
-def _limits(settings: Settings, facts: QueueFacts) -> Limits:
+def _limits(settings: Settings, facts: QueueFacts) -> PipelineLimits:
     flow, retry, sqs = settings.flow, settings.retry, settings.sqs
-    return Limits(
+    return PipelineLimits(
         visibility_seconds=facts.visibility_seconds,
         max_pollers=sqs.max_pollers,
         max_deleters=sqs.max_concurrent_deletes,

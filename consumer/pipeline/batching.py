@@ -1,4 +1,4 @@
-"""Which messages the next statement carries, and when it may go: pure, the clock is passed in."""
+"""Which messages the next batch has, and when it may start: pure, the clock is passed in."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,25 +10,25 @@ from consumer.messages import Message
 class Batcher:
     """Messages that wait for a writer, oldest first.
 
-    Natural batching: a free writer takes whatever is there, so batches are small and quick at low
-    load, and large at high load. With a linger it waits so long after the first for more to come.
+    Natural batching: a free writer takes whatever waits, so batches are small and quick at low
+    load, and large at high load. With a linger, it waits that long after the first message.
     """
 
     def __init__(self, max_rows: int, max_bytes: int, linger_seconds: float = 0.0) -> None:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._linger_seconds = linger_seconds
+        # With the time of arrival. Pollers append, writers remove.
         self._waiting: deque[tuple[float, Message]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, messages: Iterable[Message], now: float) -> None:
-        """Queue messages that came at `now`."""
         self._waiting.extend(zip(repeat(now), messages))
 
     def wait_seconds(self, now: float) -> float | None:
-        """Tell how long until a batch may be taken: 0 for at once, None while there is nothing."""
+        """Seconds until a batch may be taken: 0 for at once, None while nothing waits."""
         if not self._waiting:
             return None
         if len(self._waiting) >= self._max_rows:
@@ -36,7 +36,7 @@ class Batcher:
         return max(0.0, self._waiting[0][0] + self._linger_seconds - now)
 
     def take(self) -> Sequence[Message]:
-        """Remove and return the next batch: within both bounds, but never fewer than one."""
+        """Remove and return the next batch: within both bounds, but at least one message."""
         waiting = [message for _, message in islice(self._waiting, self._max_rows)]
         batch = next(runs_of(waiting, self._max_rows, self._max_bytes), ())
         for _ in batch:
@@ -47,7 +47,7 @@ class Batcher:
 def runs_of(
     messages: Sequence[Message], max_messages: int, max_bytes: int
 ) -> Iterator[Sequence[Message]]:
-    """Cut messages into runs within both bounds, but of one message at least."""
+    """Cut messages into runs within both bounds, each of at least one message."""
     start, size_bytes = 0, 0
     for position, message in enumerate(messages):
         size_bytes += message.size

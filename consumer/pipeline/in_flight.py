@@ -1,4 +1,4 @@
-"""The messages that this process holds: pure state, the clock is passed in."""
+"""The messages in flight in this process: pure state, the clock is passed in."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from consumer.messages import Message
 
 
 class InFlight:
-    """Messages received and not yet deleted or given back, by MessageId with the newest handle.
+    """Messages received and not yet deleted or released, by MessageId with the newest handle.
 
-    A message that comes again while it is held replaces only its receipt handle, because SQS may
+    A message that is redelivered while it is tracked only gets its new receipt handle: SQS may
     ignore a delete with an older one (ReceiveMessage, "receipt handle"). Bounded by `max_messages`
-    and `max_bytes`; what an open poll may yet bring counts as held.
+    and `max_bytes`; what an open poll may still bring counts against both bounds.
     """
 
     def __init__(
@@ -20,106 +20,109 @@ class InFlight:
         self._max_bytes = max_bytes
         self._visibility_seconds = visibility_seconds
         self._messages_a_poll = messages_a_poll
-        self._held: dict[str, Message] = {}
-        # Not in order: what a slow call extended is due before what arrived during the call.
+        # Pollers add; deleters, heartbeat and the release at a stop remove. All read.
+        self._tracked: dict[str, Message] = {}
+        # When each extension is due: pollers add, the heartbeat moves, whoever stops tracking
+        # removes. Not in order: a slow call extends messages that are due before newer arrivals.
         self._extend_at: dict[str, float] = {}
-        self._held_bytes = 0
+        # The size of all tracked bodies: changes with `_tracked`, read by pollers.
+        self._tracked_bytes = 0
+        # Written and read by pollers alone.
         self._open_polls = 0
         self._bytes_a_poll = 0
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._tracked)
 
     @property
-    def held_bytes(self) -> int:
-        """The size of all held bodies."""
-        return self._held_bytes
+    def tracked_bytes(self) -> int:
+        return self._tracked_bytes
 
     def open_poll(self) -> bool:
         """Reserve room for one more poll; False if there is none.
 
-        A poll is expected to bring as many bytes as the largest of late; one is always let through
-        when nothing is held, whatever its size.
+        A poll is expected to bring as many bytes as the largest recent one. One poll is always
+        allowed while nothing is in flight, whatever it may bring.
         """
-        if not self._held and not self._open_polls:
+        if not self._tracked and not self._open_polls:
             self._open_polls = 1
             return True
         polls = self._open_polls + 1
         room = (
-            len(self._held) + polls * self._messages_a_poll <= self._max_messages
-            and self._held_bytes + polls * self._bytes_a_poll <= self._max_bytes
+            len(self._tracked) + polls * self._messages_a_poll <= self._max_messages
+            and self._tracked_bytes + polls * self._bytes_a_poll <= self._max_bytes
         )
         self._open_polls += room
         return room
 
     def close_poll(self, received: Iterable[Message]) -> None:
-        """Give back the room of a poll that has ended with `received`."""
+        """Return the reserved room of a poll that ended with `received`."""
         self._open_polls -= 1
         size_bytes = sum(message.size for message in received)
         self._bytes_a_poll = max(size_bytes, self._bytes_a_poll * 9 // 10)
 
-    def admit(self, messages: Iterable[Message], now: float) -> list[Message]:
-        """Hold messages; return those that are new here, for of others only handles are renewed."""
-        held, extend_at = self._held, self._extend_at
+    def start_tracking(self, messages: Iterable[Message], now: float) -> list[Message]:
+        """Start tracking messages. Return the new ones; for the rest only the handle is updated."""
+        tracked, extend_at = self._tracked, self._extend_at
         due_at = now + self._visibility_seconds / 2
-        fresh = []
+        new = []
         for message in messages:
             message_id = message.message_id
-            if message_id not in held:
-                self._held_bytes += message.size
-                fresh.append(message)
-            held[message_id] = message
+            if message_id not in tracked:
+                self._tracked_bytes += message.size
+                new.append(message)
+            tracked[message_id] = message
             extend_at[message_id] = due_at
-        return fresh
+        return new
 
-    def newest(self, messages: Iterable[Message]) -> list[Message]:
-        """Return those of `messages` that are still held, with their newest handles."""
-        held = self._held
-        return [held[m.message_id] for m in messages if m.message_id in held]
+    def with_newest_handles(self, messages: Iterable[Message]) -> list[Message]:
+        """Those of `messages` that are still tracked, with their newest receipt handles."""
+        tracked = self._tracked
+        return [tracked[m.message_id] for m in messages if m.message_id in tracked]
 
     def everything(self) -> list[Message]:
-        """Return all that is held."""
-        return list(self._held.values())
+        return list(self._tracked.values())
 
-    def release(self, messages: Iterable[Message]) -> int:
-        """Let go of messages, but not of those that have a newer handle; return how many went.
+    def finish(self, messages: Iterable[Message]) -> int:
+        """Stop tracking messages whose handle is the newest; return how many are gone.
 
-        Among these are those that were not held any more.
+        A message with a newer handle was redelivered meanwhile and stays tracked. Messages that
+        were not tracked any more count as gone.
         """
-        released = 0
+        gone = 0
         for message in messages:
-            held = self._held.get(message.message_id)
-            if held is None or held.receipt_handle == message.receipt_handle:
-                self.forget(message)
-                released += 1
-        return released
+            tracked = self._tracked.get(message.message_id)
+            if tracked is None or tracked.receipt_handle == message.receipt_handle:
+                self.stop_tracking(message)
+                gone += 1
+        return gone
 
-    def forget(self, message: Message) -> None:
-        """Let go of a message, whatever its newest handle."""
-        if self._held.pop(message.message_id, None) is not None:
-            self._held_bytes -= message.size
+    def stop_tracking(self, message: Message) -> None:
+        """Stop tracking a message, whatever its newest handle."""
+        if self._tracked.pop(message.message_id, None) is not None:
+            self._tracked_bytes -= message.size
             self._extend_at.pop(message.message_id, None)
 
     def next_extension(self) -> float | None:
-        """Tell when the first extension is due; None while nothing needs one."""
+        """When the first extension is due; None while there is none."""
         return min(self._extend_at.values(), default=None)
 
     def due(self, until: float) -> list[Message]:
-        """Return what must be extended at `until` or before, the most urgent first."""
+        """What must be extended at `until` or before, the most urgent first."""
         due = sorted((at, key) for key, at in self._extend_at.items() if at <= until)
-        return [self._held[key] for _, key in due]
+        return [self._tracked[key] for _, key in due]
 
     def extended(self, message: Message, now: float) -> None:
-        """Note that the queue hides the message for a whole visibility timeout from `now`."""
+        """The queue hides the message for a whole visibility timeout from `now`."""
         if message.message_id in self._extend_at:
             self._extend_at[message.message_id] = now + self._visibility_seconds / 2
 
-    def lapsed(self, message: Message) -> bool:
-        """Extend a message no more, because its handle is void and it will come again.
+    def handle_expired(self, message: Message) -> bool:
+        """Extend the message no more: its receipt handle expired, and it will be redelivered.
 
-        False if that is no news: it is not held any more, or a newer handle is.
+        False if the message is not tracked any more, has a newer handle, or was reported before.
         """
-        held = self._held.get(message.message_id)
-        if held is None or held.receipt_handle != message.receipt_handle:
+        tracked = self._tracked.get(message.message_id)
+        if tracked is None or tracked.receipt_handle != message.receipt_handle:
             return False
         return self._extend_at.pop(message.message_id, None) is not None

@@ -1,10 +1,10 @@
 """The way from the queue to the commit to the delete; read it from top to bottom.
 
-    receive -> hold -> batch -> validate and mask -> one statement, one COMMIT -> delete -> let go
-                 `-- heartbeat: keeps it invisible until it is deleted or given back
+    receive -> in flight -> batch -> validate and mask -> one statement, one COMMIT -> delete
+                  `-- heartbeat: extends the visibility timeout until the message is deleted
 
-Receiving, writing with what comes right before it, deleting and the heartbeat are tasks of their
-own: a slow database stops the receiving, and never the deleting or the heartbeat.
+Pollers, writers, deleters and the heartbeat are separate tasks: a slow database stops the pollers,
+but never the deleters or the heartbeat. A message is deleted only after its commit.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from consumer.errors import (
 from consumer.messages import Message, Outcome, Reason, Row, Written
 from consumer.pipeline.batching import Batcher, runs_of
 from consumer.pipeline.in_flight import InFlight
-from consumer.pipeline.ports import MESSAGES_A_CALL, Sink, Source, Transform
+from consumer.pipeline.ports import MESSAGES_A_CALL, MessageTransform, Sink, Source
 from consumer.pipeline.retrying import Backoff, RetryState, run_batch_call
 from consumer.pipeline.visibility import Visibility
 from consumer.telemetry import events as telemetry
 
-# A receive of fewer messages shows that there are more pollers than the queue can feed.
+# A receive of fewer messages shows that there are more pollers than the queue can fill.
 _SPARSE_RECEIVE = 5
-# Decoded in one go: bounds how long the event loop stands still, and is enough for the code to stay
-# in the processor's caches.
-_MESSAGES_IN_ONE_GO = 150
-_BYTES_IN_ONE_GO = 32 * 1024
+# Validated and masked without a pause: limits how long the event loop is blocked, and is enough for
+# the code to stay in the processor's caches.
+_MESSAGES_PER_RUN = 150
+_BYTES_PER_RUN = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PipelineLimits:
     """The bounds of a pipeline; `visibility_seconds` is the queue's own VisibilityTimeout."""
 
     visibility_seconds: int
@@ -55,7 +55,7 @@ class Limits:
 
 
 class Pipeline:
-    """Carries messages from a source to a sink until told to stop.
+    """Carries messages from a source to a sink until it is stopped.
 
     `clock` must be the event loop's, in seconds; `uniform(a, b)` draws the jitter.
     """
@@ -65,8 +65,8 @@ class Pipeline:
         *,
         source: Source,
         sink: Sink,
-        transform: Transform,
-        limits: Limits,
+        transform: MessageTransform,
+        limits: PipelineLimits,
         emit: telemetry.Listener,
         clock: Callable[[], float],
         uniform: Callable[[float, float], float],
@@ -84,64 +84,69 @@ class Pipeline:
             limits.visibility_seconds,
             MESSAGES_A_CALL,
         )
+        self._visibility = self._new_visibility()
+        # Pollers append new messages, writers take batches.
         self._batcher = Batcher(
             limits.max_batch_rows, limits.max_batch_bytes, limits.linger_seconds
         )
-        self._deletable: deque[Message] = deque()
+        # Committed messages. Writers append; deleters remove, and append what must be retried.
+        self._to_delete: deque[Message] = deque()
+        # How many tasks run. Each of them adds others, and counts itself out.
         self._pollers = 0
         self._deleters = 0
+        # When each open receive began: written by pollers, read by the watchdog.
         self._open_polls: dict[object, float] = {}
-        self._receives = self._tries("ReceiveMessage")
-        self._deletes = self._tries("DeleteMessageBatch")
-        self._visibility = self._new_visibility()
+        # Written by pollers and by deleters; both read their own.
+        self._receives = self._retry_state("ReceiveMessage")
+        self._deletes = self._retry_state("DeleteMessageBatch")
         self._arrived = asyncio.Event()  # set by pollers, awaited by writers
         self._committed = asyncio.Event()  # set by writers, awaited by deleters
-        # Set by deleters and by polls that end, awaited by the drain and by polls to come.
-        self._released = asyncio.Event()
+        # There may be room in flight again, or nothing left in it: set by deleters, by polls that
+        # end, and at a stop; awaited by pollers without room, and by the drain.
+        self._room_changed = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
-        """How many messages are held."""
         return len(self._in_flight)
 
-    def transform_with(self, transform: Transform) -> None:
-        """Take another transform from the next messages on; what is masked already stays so."""
+    def transform_with(self, transform: MessageTransform) -> None:
+        """Use another transform for the next batch; batches that are masked already stay."""
         self._transform = transform
 
     def longest_poll_seconds(self) -> float:
-        """Tell for how long the oldest open receive has been open; 0 if none is."""
+        """How long the oldest open receive has been open; 0 if none is."""
         now = self._clock()
         return now - min(self._open_polls.values(), default=now)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Carry messages until `stop` is set, then leave none behind.
+        """Carry messages until `stop` is set, then leave nothing in flight.
 
-        The order of the end keeps the queue clean. Polls end first and by themselves: what an
-        abandoned poll was given would stay hidden for a visibility timeout. Then all that is held
-        is committed and deleted. Only what could not be in the drain's time is shown to others.
-        The heartbeat ends last, for until then something is held.
+        The order of the stop keeps the queue clean. Open polls finish first: the messages of a
+        cancelled poll would stay hidden for a visibility timeout. Then everything in flight is
+        committed and deleted. Only what exceeds the drain's time is released to the queue. The
+        heartbeat ends last, because messages are in flight until then.
         """
         async with asyncio.TaskGroup() as tasks:
             heartbeat = tasks.create_task(self._visibility.heartbeat())
-            landing = tasks.create_task(self._write_and_delete())
+            writing = tasks.create_task(self._write_and_delete())
             async with asyncio.TaskGroup() as polls:
                 self._add_poller(polls, stop)
                 await stop.wait()
                 self._emit(telemetry.Stopping(self.in_flight))
-                self._released.set()
-            await self._drained()
-            landing.cancel()
-            await asyncio.wait([landing])
+                self._room_changed.set()
+            await self._drain()
+            writing.cancel()
+            await asyncio.wait([writing])
             released = await self._visibility.release_all()
             heartbeat.cancel()
         self._emit(telemetry.Stopped(released))
 
-    async def _drained(self) -> None:
+    async def _drain(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.drain_seconds):
                 while self._in_flight:
-                    self._released.clear()
-                    await self._released.wait()
+                    self._room_changed.clear()
+                    await self._room_changed.wait()
 
     def _add_poller(self, polls: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         self._pollers += 1
@@ -151,10 +156,10 @@ class Pipeline:
     async def _poll(self, polls: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Receive until stopped, or until the other pollers are enough.
 
-        A full receive adds a poller; a sparse or failed one retires this one, unless it is the
-        last: one long poll is enough to see new messages, and that the queue is back.
+        A full receive adds a poller. A sparse or failed receive ends this poller, unless it is the
+        last: one long poll is enough to notice new messages, and that the queue works again.
         """
-        while await self._room_for_a_poll(stop):
+        while await self._wait_for_room(stop):
             messages = await self._receive(stop)
             full = len(messages) == MESSAGES_A_CALL
             if full and self._pollers < self._limits.max_pollers:
@@ -164,12 +169,12 @@ class Pipeline:
         self._pollers -= 1
         self._emit(telemetry.PollersChanged(self._pollers))
 
-    async def _room_for_a_poll(self, stop: asyncio.Event) -> bool:
+    async def _wait_for_room(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():
             if self._in_flight.open_poll():
                 return True
-            self._released.clear()
-            await self._released.wait()
+            self._room_changed.clear()
+            await self._room_changed.wait()
         return False
 
     async def _receive(self, stop: asyncio.Event) -> Sequence[Message]:
@@ -183,8 +188,8 @@ class Pipeline:
                     async with asyncio.timeout(pause_seconds):
                         await stop.wait()
             return ()
-        self._receives.worked()
-        self._hold(messages, started)
+        self._receives.succeeded()
+        self._start_tracking(messages, started)
         return messages
 
     async def _long_poll(self, started: float) -> Sequence[Message]:
@@ -196,15 +201,15 @@ class Pipeline:
         finally:
             del self._open_polls[poll]
             self._in_flight.close_poll(messages)
-            self._released.set()
+            self._room_changed.set()
         return messages
 
-    def _hold(self, messages: Sequence[Message], started: float) -> None:
-        """Take messages in flight, and queue for the writers those that are new here."""
+    def _start_tracking(self, messages: Sequence[Message], started: float) -> None:
+        """Track messages as in flight, and queue the new ones for the writers."""
         now = self._clock()
-        fresh = self._in_flight.admit(messages, now)
-        self._emit(telemetry.Received(len(messages), len(messages) - len(fresh), now - started))
-        self._batcher.add(fresh, now)
+        new = self._in_flight.start_tracking(messages, now)
+        self._emit(telemetry.Received(len(messages), len(messages) - len(new), now - started))
+        self._batcher.add(new, now)
         self._arrived.set()
 
     async def _write_and_delete(self) -> None:
@@ -214,11 +219,11 @@ class Pipeline:
             self._add_deleter(tasks)
 
     async def _write(self) -> None:
-        """Write one batch after the other; what arrives meanwhile is the next one."""
+        """Write one batch after another; messages that arrive meanwhile form the next batch."""
         backoff = self._backoff()
         while True:
             messages = await self._next_batch()
-            batch = await self._validated_and_masked(messages)
+            batch = await self._validate_and_mask(messages)
             await self._commit(batch, backoff)
 
     async def _next_batch(self) -> Sequence[Message]:
@@ -229,20 +234,20 @@ class Pipeline:
                     await self._arrived.wait()
         return self._batcher.take()
 
-    async def _validated_and_masked(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+    async def _validate_and_mask(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
-        for run in runs_of(messages, _MESSAGES_IN_ONE_GO, _BYTES_IN_ONE_GO):
+        for run in runs_of(messages, _MESSAGES_PER_RUN, _BYTES_PER_RUN):
             outcomes += self._transform.each(run)
             if len(outcomes) < len(messages):
                 await asyncio.sleep(0)
         return outcomes
 
     async def _commit(self, batch: Sequence[Outcome], backoff: Backoff) -> None:
-        """Write a batch until it is committed, then hand it to the deleters.
+        """Write a batch until it is committed, then pass it to the deleters.
 
-        Where PostgreSQL refuses a row's data, the batch is halved until that row stands alone and
-        is quarantined; its neighbours are committed in the same pass. One that takes too long is
-        halved as well, for it would take as long again.
+        If PostgreSQL refuses a row's data, the batch is halved until that row stands alone and is
+        quarantined; its neighbours are committed in the same pass. A statement that takes too long
+        is halved as well: the same one would take as long again.
         """
         while True:
             started = self._clock()
@@ -260,11 +265,11 @@ class Pipeline:
                 if backoff.failing:
                     self._emit(telemetry.DatabaseRecovered())
                 backoff.succeeded()
-                self._hand_to_deleters(batch, written, self._clock() - started)
+                self._pass_to_deleters(batch, written, self._clock() - started)
                 return
 
     def _split(self, batch: Sequence[Outcome], error: DatabaseError) -> Sequence[Sequence[Outcome]]:
-        """Return what to write instead of a batch; nothing if that same batch is to be written."""
+        """Return what to write instead of a batch; empty if the same batch must be retried."""
         if not isinstance(error, DataRejectedError | StatementTooSlowError):
             return ()
         if len(batch) > 1:
@@ -283,9 +288,9 @@ class Pipeline:
         self._emit(telemetry.WriteFailed(count, error.sqlstate, refused, pause_seconds))
         await asyncio.sleep(pause_seconds)
 
-    def _hand_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
+    def _pass_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
         messages = [outcome.message for outcome in batch]
-        self._deletable.extend(messages)
+        self._to_delete.extend(messages)
         self._committed.set()
         sent_ms = tuple(message.sent_ms for message in messages)
         self._emit(
@@ -301,45 +306,47 @@ class Pipeline:
         deletes.create_task(self._delete(deletes))
 
     async def _delete(self, deletes: asyncio.TaskGroup) -> None:
-        """Delete what is committed, until the other deleters are enough.
+        """Delete committed messages, until the other deleters are enough.
 
         While one call is open the next batch fills up: at low load a delete is immediate, under
-        load every call carries ten. A full batch left over adds a deleter; a failed call, or less
-        than a full batch left, retires this one, unless it is the last.
+        load every call carries ten. A full batch that waits adds a deleter. A failed call, or less
+        than a full batch that waits, ends this deleter, unless it is the last.
         """
         while True:
             batch = await self._next_deletes()
-            more = len(self._deletable) >= MESSAGES_A_CALL and not self._deletes.failing
+            more = len(self._to_delete) >= MESSAGES_A_CALL and not self._deletes.failing
             if more and self._deleters < self._limits.max_deleters:
                 self._add_deleter(deletes)
-            worked = await self._delete_batch(batch)
-            enough = not worked or len(self._deletable) < MESSAGES_A_CALL
+            succeeded = await self._delete_batch(batch)
+            enough = not succeeded or len(self._to_delete) < MESSAGES_A_CALL
             if enough and self._deleters > 1:
                 break
         self._deleters -= 1
 
     async def _next_deletes(self) -> Sequence[Message]:
-        while not self._deletable:
+        while not self._to_delete:
             self._committed.clear()
             await self._committed.wait()
-        count = min(MESSAGES_A_CALL, len(self._deletable))
-        return self._in_flight.newest([self._deletable.popleft() for _ in range(count)])
+        count = min(MESSAGES_A_CALL, len(self._to_delete))
+        return self._in_flight.with_newest_handles(
+            [self._to_delete.popleft() for _ in range(count)]
+        )
 
     async def _delete_batch(self, batch: Sequence[Message]) -> bool:
-        answer = await run_batch_call(self._deletes.operation, self._source.delete(batch), batch)
-        deleted = self._in_flight.release(answer.done)
-        lapsed = self._in_flight.release(answer.void)
-        # Still held is what was refused, and what came again meanwhile and has a new handle.
-        self._deletable.extend(self._in_flight.newest(batch))
+        result = await run_batch_call(self._deletes.operation, self._source.delete(batch), batch)
+        deleted = self._in_flight.finish(result.succeeded)
+        expired = self._in_flight.finish(result.handle_expired)
+        # Still in flight: what the queue refused, and what was redelivered with a new handle.
+        self._to_delete.extend(self._in_flight.with_newest_handles(batch))
         if deleted:
             self._emit(telemetry.Deleted(deleted))
-        if lapsed:
-            self._emit(telemetry.ReceiptHandlesExpired(lapsed))
-        self._released.set()
-        if answer.error is None:
-            self._deletes.worked()
+        if expired:
+            self._emit(telemetry.ReceiptHandlesExpired(expired))
+        self._room_changed.set()
+        if result.error is None:
+            self._deletes.succeeded()
             return True
-        pause_seconds = self._deletes.failed(answer.error)
+        pause_seconds = self._deletes.failed(result.error)
         if self._deleters == 1:
             await asyncio.sleep(pause_seconds)
         return False
@@ -349,12 +356,12 @@ class Pipeline:
             source=self._source,
             in_flight=self._in_flight,
             visibility_seconds=self._limits.visibility_seconds,
-            tries=self._tries("ChangeMessageVisibilityBatch"),
+            retries=self._retry_state("ChangeMessageVisibilityBatch"),
             emit=self._emit,
             clock=self._clock,
         )
 
-    def _tries(self, operation: str) -> RetryState:
+    def _retry_state(self, operation: str) -> RetryState:
         return RetryState(operation, self._backoff(), self._emit)
 
     def _backoff(self) -> Backoff:

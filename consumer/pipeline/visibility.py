@@ -1,4 +1,4 @@
-"""Keeps messages hidden from other consumers while they are held, or shows them again."""
+"""Extends the visibility timeout of messages in flight, and releases messages at a stop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -12,12 +12,13 @@ from consumer.telemetry import events as telemetry
 
 # Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
 _OPEN_CALLS = 4
-# Before a stop ends all the same: enough for a throttled call, and few for a queue that is down.
-_GIVE_BACK_TRIES = 3
+# Enough for a throttled call, and few enough that a queue that is down does not delay a stop.
+_RELEASE_ATTEMPTS = 3
+_RELEASED_SECONDS = 0
 
 
 class Visibility:
-    """Extends what is in flight by the queue's own visibility timeout, ten messages a call."""
+    """The visibility timeout of the messages in flight: ten messages a call."""
 
     def __init__(
         self,
@@ -25,88 +26,89 @@ class Visibility:
         source: Source,
         in_flight: InFlight,
         visibility_seconds: int,
-        tries: RetryState,
+        retries: RetryState,
         emit: telemetry.Listener,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._in_flight = in_flight
         self._seconds = visibility_seconds
-        self._tries = tries
+        # Written by the heartbeat, and by `release_all` at a stop.
+        self._retries = retries
         self._emit = emit
         self._clock = clock
 
     async def heartbeat(self) -> None:
-        """Extend each message when half of its time is over, until cancelled."""
+        """Extend each message when half of its visibility timeout is over, until cancelled."""
         idle_seconds = self._seconds / 2
-        slack_seconds = self._seconds / 8  # what is due so soon goes along
+        slack_seconds = self._seconds / 8  # messages that are due this soon share the call
         while True:
             due_at = self._in_flight.next_extension()
             wait = idle_seconds if due_at is None else max(0.0, due_at - self._clock())
             await asyncio.sleep(wait)
             due = self._in_flight.due(self._clock() + slack_seconds)
-            error = await self._in_tens(self._extend, due)
+            error = await self._call_in_tens(self._extend, due)
             if error is not None:
-                await asyncio.sleep(self._tries.failed(error))
+                await asyncio.sleep(self._retries.failed(error))
 
     async def release_all(self) -> int:
-        """Show to other consumers at once what is still held; return how many messages go there.
+        """Make everything in flight visible to other consumers; return the number of messages.
 
-        What a queue that is down does not take is tried a few times, and then shows by itself when
-        its visibility timeout is over.
+        A queue that is down gets a few attempts. Its messages become visible when their visibility
+        timeout ends.
         """
         held = len(self._in_flight)
-        for tries_left in reversed(range(_GIVE_BACK_TRIES)):
-            error = await self._in_tens(self._show, self._in_flight.everything())
+        for attempts_left in reversed(range(_RELEASE_ATTEMPTS)):
+            error = await self._call_in_tens(self._release, self._in_flight.everything())
             if error is None:
                 break
-            pause_seconds = self._tries.failed(error)
-            if tries_left:
+            pause_seconds = self._retries.failed(error)
+            if attempts_left:
                 await asyncio.sleep(pause_seconds)
         return held - len(self._in_flight)
 
-    async def _in_tens(
+    async def _call_in_tens(
         self,
         call: Callable[[Iterator[Sequence[Message]]], Coroutine[object, object, QueueError | None]],
         messages: Sequence[Message],
     ) -> QueueError | None:
-        """Make calls for all messages, some at a time; return an error that ended it early."""
+        """Make the calls for all messages, some in parallel; return an error that ended it."""
         batches = list(in_tens(messages))
         left = iter(batches)
-        most_calls = 1 if self._tries.failing else _OPEN_CALLS
+        most_calls = 1 if self._retries.failing else _OPEN_CALLS
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(call(left)) for _ in batches[:most_calls]]
         return next((error for each in calls if (error := each.result())), None)
 
     async def _extend(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
-        """Extend batch after batch; return the error that ended it early."""
+        """Extend batch after batch; return the error that ended it."""
         for batch in batches:
             now = self._clock()
             call = self._source.extend(batch, self._seconds)
-            answer = await run_batch_call(self._tries.operation, call, batch)
-            for message in answer.done:
+            result = await run_batch_call(self._retries.operation, call, batch)
+            for message in result.succeeded:
                 self._in_flight.extended(message, now)
-            lapsed = sum(self._in_flight.lapsed(message) for message in answer.void)
-            if answer.done:
-                self._emit(telemetry.Extended(len(answer.done)))
-            if lapsed:
-                self._emit(telemetry.ReceiptHandlesExpired(lapsed))
-            if answer.error is not None:
-                return answer.error
-            self._tries.worked()
+            expired = sum(map(self._in_flight.handle_expired, result.handle_expired))
+            if result.succeeded:
+                self._emit(telemetry.Extended(len(result.succeeded)))
+            if expired:
+                self._emit(telemetry.ReceiptHandlesExpired(expired))
+            if result.error is not None:
+                return result.error
+            self._retries.succeeded()
         return None
 
-    async def _show(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
-        """Show batch after batch, and let go of it; return the error that ended it early."""
+    async def _release(self, batches: Iterator[Sequence[Message]]) -> QueueError | None:
+        """Release batch after batch and stop tracking it; return the error that ended it."""
         for batch in batches:
-            answer = await run_batch_call(
-                self._tries.operation, self._source.extend(batch, 0), batch
-            )
-            for message in (*answer.done, *answer.void):  # what is void is visible already
-                self._in_flight.forget(message)
-            if answer.done:
-                self._emit(telemetry.Released(len(answer.done)))
-            if answer.error is not None:
-                return answer.error
-            self._tries.worked()
+            call = self._source.extend(batch, _RELEASED_SECONDS)
+            result = await run_batch_call(self._retries.operation, call, batch)
+            # A message whose handle expired is visible already.
+            for message in (*result.succeeded, *result.handle_expired):
+                self._in_flight.stop_tracking(message)
+            if result.succeeded:
+                self._emit(telemetry.Released(len(result.succeeded)))
+            if result.error is not None:
+                return result.error
+            self._retries.succeeded()
         return None

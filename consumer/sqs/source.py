@@ -7,7 +7,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
-from consumer.pipeline.ports import MESSAGES_A_CALL, Refused
+from consumer.pipeline.ports import MESSAGES_A_CALL, BatchFailure
 from consumer.sqs.answers import (
     Answer,
     Entry,
@@ -75,7 +75,7 @@ class SqsSource:
             pass
         raise QueueError("ReceiveMessage", "MalformedAnswer")
 
-    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+    async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         """Delete up to ten messages; return those that were not."""
         if not messages:
             return ()
@@ -90,7 +90,7 @@ class SqsSource:
         )
         return _refused("DeleteMessageBatch", answer, messages)
 
-    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
         if not messages:
             return ()
@@ -130,14 +130,14 @@ def _message_of(received: ReceivedMessage) -> Message:
 
 def _refused(
     operation: Operation, answer: Answer, messages: Sequence[Message]
-) -> Sequence[Refused]:
+) -> Sequence[BatchFailure]:
     entries = answer.get("Failed")
     if not entries:
         return ()
     by_id = {str(position): message for position, message in enumerate(messages)}
     try:
         return [
-            Refused(by_id[failed["Id"]], failed["Code"], handle_is_void(failed["Code"]))
+            BatchFailure(by_id[failed["Id"]], failed["Code"], handle_is_void(failed["Code"]))
             for failed in entries
         ]
     except (KeyError, TypeError):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from consumer.messages import Message
-from consumer.pipeline.ports import Refused, Source
+from consumer.pipeline.ports import BatchFailure, Source
 from tests.behaviour.queues import VISIBILITY_SECONDS, FakeQueue, QueueUnderTest, real_queue
 from tests.fakes.queue import MemoryQueue
 
@@ -31,8 +31,8 @@ async def received(queue: QueueUnderTest, *bodies: str) -> Sequence[Message]:
     return messages
 
 
-def final(refused: Sequence[Refused]) -> list[tuple[str, bool]]:
-    return [(each.message.message_id, each.final) for each in refused]
+def final(refused: Sequence[BatchFailure]) -> list[tuple[str, bool]]:
+    return [(each.message.message_id, each.handle_expired) for each in refused]
 
 
 async def test_an_empty_queue_gives_nothing(queue: QueueUnderTest) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from consumer.errors import QueueError
 from consumer.messages import Message
-from consumer.pipeline.ports import MESSAGES_A_CALL, Refused
+from consumer.pipeline.ports import MESSAGES_A_CALL, BatchFailure
 from tests.history.steps import Step
 
 _SENT_MS = 1_700_000_000_000
@@ -173,7 +173,7 @@ class MemoryQueue:
             messages.append(stored.message)
         return messages
 
-    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+    async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         refused = await self._begin("DeleteMessageBatch", messages)
         spared = {each.message.message_id for each in refused}
         self.delete_now([each for each in messages if each.message_id not in spared])
@@ -190,21 +190,21 @@ class MemoryQueue:
                 self.witness(Step.DELETED, message)
             self.witness(Step.CONFIRMED, message)
 
-    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         refused = await self._begin("ChangeMessageVisibilityBatch", messages)
         spared = {each.message.message_id for each in refused}
         acted_on = [each for each in messages if each.message_id not in spared]
         return [*refused, *self.extend_now(acted_on, seconds)]
 
-    def extend_now(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+    def extend_now(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         """What a change of visibility does once it has arrived."""
         refused, now = [], self.clock()
         for message in messages:
             stored = self._stored.get(message.message_id)
             if stored is None or not stored.is_newest(message):
-                refused.append(Refused(message, "InvalidParameterValue", final=True))
+                refused.append(BatchFailure(message, "InvalidParameterValue", handle_expired=True))
             elif stored.visible_at <= now:
-                refused.append(Refused(message, "MessageNotInflight", final=True))
+                refused.append(BatchFailure(message, "MessageNotInflight", handle_expired=True))
             else:
                 stored.visible_at = now + seconds
                 stored.is_held = seconds > 0
@@ -213,7 +213,7 @@ class MemoryQueue:
         self._let_polls_look()
         return refused
 
-    async def _begin(self, operation: str, messages: Sequence[Message]) -> Sequence[Refused]:
+    async def _begin(self, operation: str, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         assert 1 <= len(messages) <= MESSAGES_A_CALL
         self.calls.append(Call(self.clock(), operation, len(messages)))
         await self._travel(operation)
@@ -222,7 +222,9 @@ class MemoryQueue:
         for message in messages:
             if codes := self.failing_entries.get(message.message_id):
                 code = codes.pop(0)
-                refused.append(Refused(message, code, final=code == "ReceiptHandleIsInvalid"))
+                refused.append(
+                    BatchFailure(message, code, handle_expired=code == "ReceiptHandleIsInvalid")
+                )
         return refused
 
     async def _travel(self, operation: str) -> None:

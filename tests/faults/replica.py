@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from consumer import service
 from consumer.cli import main
 from consumer.messages import Message, Outcome, Written
-from consumer.pipeline.ports import Refused
+from consumer.pipeline.ports import BatchFailure
 from consumer.postgres.sink import PostgresSink
 from consumer.sqs.source import SqsSource
 
@@ -54,7 +54,7 @@ def _exiting_source(leave: _Exit) -> type[SqsSource]:
                 leave.at("received")
             return messages
 
-        async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+        async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
             leave.at("deleting")
             refused = await super().delete(messages)
             leave.at("deleted")

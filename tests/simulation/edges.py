@@ -14,7 +14,7 @@ from consumer.errors import (
     QueueRefusedError,
 )
 from consumer.messages import Message, Outcome, Written
-from consumer.pipeline.ports import Refused
+from consumer.pipeline.ports import BatchFailure
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.steps import Step
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 _Reply = Callable[[_T | ConsumerError], None]
 _Act = Callable[[Trouble | None, _Reply[_T]], None]
 _ReplyMessages = _Reply[Sequence[Message]]
-_ReplyRefused = _Reply[Sequence[Refused]]
+_ReplyRefused = _Reply[Sequence[BatchFailure]]
 _ReplyWritten = _Reply[Written]
 _Failure = Callable[[str, str, Trouble | None], ConsumerError]
 
@@ -142,7 +142,7 @@ class LyingSource:
                 self.line.world.later(partial(self.queue.show_again, message.message_id))
         reply(messages)
 
-    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+    async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         self.line.world.note(Step.DELETE_ASKED, messages, self.line.replica)
         act = partial(self._delete, messages)
         return await self.line.call(DELETE, act, CALL_TIMEOUT_SECONDS, _queue_failure)
@@ -157,7 +157,7 @@ class LyingSource:
                 self.line.world.later(partial(self.queue.bring_back, message))
         reply(refused)
 
-    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[Refused]:
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         act = partial(self._extend, messages, seconds)
         return await self.line.call(EXTEND, act, CALL_TIMEOUT_SECONDS, _queue_failure)
 
@@ -173,7 +173,7 @@ class LyingSource:
 
     def _torn(
         self, trouble: Trouble | None, messages: Sequence[Message]
-    ) -> tuple[list[Refused], list[Message]]:
+    ) -> tuple[list[BatchFailure], list[Message]]:
         """The entries that are said to have failed, and those that are acted on."""
         if trouble is not Trouble.PARTLY_FAILS:
             return [], list(messages)
@@ -182,7 +182,7 @@ class LyingSource:
             code, is_final, is_acted_on = _ENTRY_FAILURES[int(random() * 3)]
             fails = random() < 0.5
             if fails:
-                refused.append(Refused(message, code, is_final))
+                refused.append(BatchFailure(message, code, is_final))
             if is_acted_on or not fails:
                 acted_on.append(message)
         return refused, acted_on

@@ -16,7 +16,7 @@ from consumer.masking.key_ring import KeyRing
 from consumer.masking.mask import Mode
 from consumer.messages import Message, Outcome, Row, Written
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.ports import Refused
+from consumer.pipeline.ports import BatchFailure
 from consumer.pipeline.retrying import Backoff
 from consumer.telemetry import events as telemetry
 from tests.fakes.database import MemoryDatabase
@@ -27,9 +27,9 @@ from tests.simulation.service import KINDS, RING, SERVICE, Service, database
 
 
 class DeletesBeforeCommit(Pipeline):
-    def _hold(self, messages: Sequence[Message], started: float) -> None:
-        super()._hold(messages, started)
-        self._deletable.extend(messages)
+    def _start_tracking(self, messages: Sequence[Message], started: float) -> None:
+        super()._start_tracking(messages, started)
+        self._to_delete.extend(messages)
         self._committed.set()
 
 
@@ -39,9 +39,9 @@ class CountsBeforeCommit(Pipeline):
         self._emit(telemetry.Committed(rows, {}, 0, 0.0, ()))
         await super()._commit(batch, backoff)
 
-    def _hand_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
+    def _pass_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
         del written, seconds
-        self._deletable.extend(outcome.message for outcome in batch)
+        self._to_delete.extend(outcome.message for outcome in batch)
         self._committed.set()
 
 
@@ -65,7 +65,7 @@ class NeverExtends(Pipeline):
             await super().run(stop)
 
 
-class GivesNothingBack(Pipeline):
+class ReleasesNothing(Pipeline):
     async def run(self, stop: asyncio.Event) -> None:
         async def nothing() -> int:
             return 0
@@ -74,16 +74,16 @@ class GivesNothingBack(Pipeline):
             await super().run(stop)
 
 
-class ForgetsToTellOfRoom(Pipeline):
+class ForgetsToReportRoom(Pipeline):
     """A poll that brought nothing leaves one that waits for its room waiting for ever."""
 
     async def _long_poll(self, started: float) -> Sequence[Message]:
-        with patch.object(self._released, "set", lambda: None):
+        with patch.object(self._room_changed, "set", lambda: None):
             return await super()._long_poll(started)
 
 
 class FailedNotRead(LyingSource):
-    async def delete(self, messages: Sequence[Message]) -> Sequence[Refused]:
+    async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         await super().delete(messages)
         return ()
 
@@ -137,7 +137,7 @@ MUTANTS: Mapping[str, tuple[Service, Kind]] = {
         Kind.LEFT_TO_EXPIRE,
     ),
     "no heartbeat": (replace(SERVICE, pipeline=NeverExtends), Kind.LEFT_TO_EXPIRE),
-    "nothing given back": (replace(SERVICE, pipeline=GivesNothingBack), Kind.LEFT_IN_FLIGHT),
+    "nothing released": (replace(SERVICE, pipeline=ReleasesNothing), Kind.LEFT_IN_FLIGHT),
     "Failed not read": (replace(SERVICE, source=FailedNotRead), Kind.OVERCOUNTED),
     "ledger off": (replace(SERVICE, database=_without_ledger), Kind.DUPLICATED),
     "random IV": (_random_iv(), Kind.WRONG_CONTENT),

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from consumer.pipeline.pipeline import Limits
+from consumer.pipeline.pipeline import PipelineLimits
 from tests.history.marked import Marks, marked_bodies
 
 RECEIVE, DELETE, EXTEND = "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"
@@ -88,7 +88,7 @@ class Scenario:
 
     seed: int
     slots: int
-    limits: Limits
+    limits: PipelineLimits
     wait_seconds: float
     is_permuted: bool
     sends: tuple[tuple[float, str], ...]
@@ -144,8 +144,8 @@ def _body(rng: random.Random) -> str:
     return rng.choice(bodies)
 
 
-def _limits(rng: random.Random) -> Limits:
-    return Limits(
+def _limits(rng: random.Random) -> PipelineLimits:
+    return PipelineLimits(
         visibility_seconds=VISIBILITY_SECONDS,
         max_pollers=rng.randrange(1, 5),
         max_deleters=rng.randrange(1, 4),

@@ -11,7 +11,7 @@ from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Outcome, Quarantined, Reason, Row
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.ports import Sink, Source, Transform as Transforms
+from consumer.pipeline.ports import MessageTransform, Sink, Source
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.checker import Rules
@@ -34,7 +34,7 @@ def database() -> MemoryDatabase:
     return MemoryDatabase(refuses=is_refused, constraint=_CONSTRAINT)
 
 
-def _rules(transform: Transforms) -> Rules:
+def _rules(transform: MessageTransform) -> Rules:
     rules = rules_of(UserLogin, KINDS, RING)
 
     @cache  # the same few messages are sent in every run
@@ -55,7 +55,7 @@ class _Remembering:
     A message's time follows from its id.
     """
 
-    transform: Transforms
+    transform: MessageTransform
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
 
     def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
@@ -84,7 +84,7 @@ class Service:
     pipeline: type[Pipeline] = Pipeline
     source: Callable[[Line, MemoryQueue], Source] = LyingSource
     sink: Callable[[Line, MemoryDatabase], Sink] = LyingSink
-    transform: Transforms = _TRANSFORM
+    transform: MessageTransform = _TRANSFORM
     database: Callable[[], MemoryDatabase] = database
     rules: Rules = field(default=_rules(Transform(UserLogin, KINDS, RING)))
 

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from consumer.pipeline.pipeline import Limits
+from consumer.pipeline.pipeline import PipelineLimits
 from tests.history.checker import Kind
-from tests.simulation.mutants import ForgetsToTellOfRoom
+from tests.simulation.mutants import ForgetsToReportRoom
 from tests.simulation.scenario import RECEIVE, Scenario, Spell, Trouble
 from tests.simulation.service import SERVICE
 from tests.simulation.world import run
 
-_LIMITS = Limits(
+_LIMITS = PipelineLimits(
     visibility_seconds=30,
     max_pollers=2,
     max_deleters=1,
@@ -45,5 +45,5 @@ def test_a_poll_that_failed_gives_its_room_to_one_that_waits_for_it() -> None:
         spells=(Spell(RECEIVE, Trouble.FAILS, start=0.04, end=5.0, chance=1.0),),
     )
     assert run(scenario).verdict.kept
-    mutant = replace(SERVICE, pipeline=ForgetsToTellOfRoom)
+    mutant = replace(SERVICE, pipeline=ForgetsToReportRoom)
     assert Kind.LOST in run(scenario, mutant).verdict.kinds

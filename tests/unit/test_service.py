@@ -9,7 +9,7 @@ from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.fakes.transform import PlainTransform
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.test_pipeline import LIMITS
+from tests.unit.pipeline.test_pipeline import LIMITS
 
 
 def pipeline(queue: MemoryQueue) -> Pipeline:

@@ -166,7 +166,7 @@ async def test_an_entry_that_failed_is_told_with_its_message(way: Way) -> None:
     )
     way.place("DeleteMessageBatch", RefuseEntries({"1": internal, "3": void}))
     refused = await way.source().delete(messages)
-    assert [(each.message, each.code, each.final) for each in refused] == [
+    assert [(each.message, each.code, each.handle_expired) for each in refused] == [
         (messages[1], "InternalError", False),
         (messages[3], "ReceiptHandleIsInvalid", True),
     ]
@@ -189,7 +189,7 @@ async def test_a_message_that_is_gone_cannot_be_hidden(way: Way) -> None:
     messages = await way.source().receive()
     await way.source().delete(messages)
     (refused,) = await way.source().extend(messages, 60)
-    assert (refused.message, refused.final) == (messages[0], True)
+    assert (refused.message, refused.handle_expired) == (messages[0], True)
 
 
 async def test_the_queue_is_described(way: Way) -> None:

@@ -151,4 +151,4 @@ def test_an_entry_that_was_not_asked_for_is_an_error(failed: object) -> None:
 def test_a_void_handle_is_final_and_a_fault_of_the_queue_is_not(code: str, *, final: bool) -> None:
     message = received()[0]
     (refused,) = asyncio.run(source({"Failed": [{"Id": "0", "Code": code}]}).extend([message], 9))
-    assert (refused.message, refused.final) == (message, final)
+    assert (refused.message, refused.handle_expired) == (message, final)

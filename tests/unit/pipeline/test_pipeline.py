@@ -16,14 +16,14 @@ from consumer.errors import (
     StatementTooSlowError,
 )
 from consumer.messages import Message, Outcome, Reason, Row, Written
-from consumer.pipeline.pipeline import Limits, Pipeline
+from consumer.pipeline.pipeline import Pipeline, PipelineLimits
 from consumer.telemetry import events as telemetry
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue, unavailable
 from tests.fakes.transform import PlainTransform
 from tests.fakes.virtual_time import run_virtually
 
-LIMITS = Limits(
+LIMITS = PipelineLimits(
     visibility_seconds=30,
     max_pollers=16,
     max_deleters=16,
@@ -43,7 +43,7 @@ LIMITS = Limits(
 class World:
     queue: MemoryQueue
     database: MemoryDatabase
-    limits: Limits = LIMITS
+    limits: PipelineLimits = LIMITS
     events: list[telemetry.TelemetryEvent] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,7 +71,7 @@ class World:
         return sum(event.count for event in self.events if isinstance(event, kind))
 
 
-def world(limits: Limits = LIMITS) -> World:
+def world(limits: PipelineLimits = LIMITS) -> World:
     return World(MemoryQueue(), MemoryDatabase(), limits)
 
 
@@ -576,7 +576,7 @@ def test_others_have_a_turn_after_150_small_messages_of_a_batch() -> None:
         transform = RunsAndTurns()
         w.pipeline.transform_with(transform)
         small = [Message(str(UUID(int=n)), "", "{}", 0, 2) for n in range(400)]
-        outcomes = await w.pipeline._validated_and_masked(small)
+        outcomes = await w.pipeline._validate_and_mask(small)
         assert [outcome.message for outcome in outcomes] == small
         assert transform.noted[:5] == [150, "turn", 150, "turn", 100]
 

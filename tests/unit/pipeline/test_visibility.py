@@ -30,7 +30,9 @@ class World:
             source=self.queue,
             in_flight=self.in_flight,
             visibility_seconds=30,
-            tries=RetryState(_EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append),
+            retries=RetryState(
+                _EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append
+            ),
             emit=self.events.append,
             clock=self.clock,
         )
@@ -40,7 +42,7 @@ class World:
         messages: list[Message] = []
         while len(messages) < count:
             messages += await self.queue.receive()
-        self.in_flight.admit(messages, self.clock())
+        self.in_flight.start_tracking(messages, self.clock())
         return messages
 
     @asynccontextmanager
@@ -65,7 +67,7 @@ def test_each_message_is_extended_at_half_of_its_time_as_long_as_it_is_held() ->
             await asyncio.sleep(50.0)
             assert w.extensions() == [(15, 1), (30, 1), (45, 1)]
             assert w.queue.hidden == 1
-            w.in_flight.forget(message)
+            w.in_flight.stop_tracking(message)
             await asyncio.sleep(100.0)
             assert len(w.extensions()) == 3
 
