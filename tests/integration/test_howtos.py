@@ -7,7 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.consumers import Place
+import pytest
+
+from consumer.embedded.sqs import SqsServer
+from tests.consumers import Place, place
 
 _HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
 _DEADLINE_SECONDS = 60.0
@@ -47,3 +50,21 @@ async def test_a_rotation_goes_as_its_page_says(here: Place, tmp_path: Path) -> 
     checked, listed = out.splitlines()[-2:]
     assert checked == "ok   keys: k2; the first is the primary"
     assert re.match(r"k2 +active", listed)
+
+
+@pytest.fixture
+def payments(sqs: SqsServer, empty_database: str, key_ring_json: str, tmp_path: Path) -> Place:
+    """A queue and an empty database, and a folder with the page's model and messages."""
+    (model,) = _blocks("add-an-event.md", "python")
+    (messages,) = _blocks("add-an-event.md", "json")
+    (tmp_path / "payments.py").write_text(model)
+    (tmp_path / "payments.jsonl").write_text(messages)
+    return place(sqs, empty_database, key_ring_json, tmp_path)
+
+
+async def test_an_event_of_ones_own_goes_as_its_page_says(payments: Place, tmp_path: Path) -> None:
+    out = await _run("add-an-event.md", tmp_path, payments.consumer.variables)
+    header, row = out.splitlines()[-2:]
+    assert header == "account,cents,masked_ip,masked_card,paid_on"
+    assert re.fullmatch(r"a-1,1999,k1\.[\w-]+,k1\.[\w-]+,\d{4}-\d\d-\d\d", row)
+    assert payments.is_clean()
