@@ -30,7 +30,7 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist source/;
     find /venv -type d \( -name tests -o -name test \) -prune -exec rm -r {} +; \
     /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
-FROM ${BASE}
+FROM ${BASE} AS production
 # The official base has a pip of its own.
 RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip*
 COPY --from=build /venv /venv
@@ -58,3 +58,16 @@ LABEL org.opencontainers.image.title="login-consumer" \
       org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+
+# The queue and the producer of docker-compose.yml: `--target devkit`.
+FROM production AS devkit
+COPY devkit/__init__.py devkit/feed.py /opt/devkit/
+COPY devkit/sqs /opt/devkit/sqs
+ENV PYTHONPATH=/opt
+LABEL org.opencontainers.image.title="login-consumer-devkit" \
+      org.opencontainers.image.description="A test double of SQS and made-up login events, to try login-consumer with."
+ENTRYPOINT ["python", "-m"]
+CMD ["devkit.sqs"]
+
+# The last stage is what a build without a target makes.
+FROM production

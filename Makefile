@@ -32,7 +32,7 @@ $(VENV)/.tools: $(SETUP) locks/tools.txt
 
 .PHONY: demo
 demo: $(SETUP) ## Run the main job end to end (MESSAGES=1000, ARGS="--events FILE --keep")
-	@$(BIN)/consumer demo --messages $(or $(MESSAGES),1000) $(ARGS)
+	@$(BIN)/python -m devkit.demo --messages $(or $(MESSAGES),1000) $(ARGS)
 
 .PHONY: test
 test: $(SETUP) ## Run all tests, on embedded PostgreSQL and an embedded queue
@@ -160,9 +160,8 @@ sbom: $(VENV)/.tools ## Write the bill of materials of what is shipped, as Cyclo
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew (needs uv)
-	uv pip compile $(UV_FLAGS) --extra embedded --group dev pyproject.toml -o locks/dev.txt
-	uv pip compile $(UV_FLAGS) --extra embedded --group dev --group tools -c locks/dev.txt pyproject.toml -o locks/tools.txt
-	uv pip compile $(UV_FLAGS) --extra embedded -c locks/dev.txt pyproject.toml -o locks/embedded.txt
+	uv pip compile $(UV_FLAGS) --group dev pyproject.toml -o locks/dev.txt
+	uv pip compile $(UV_FLAGS) --group dev --group tools -c locks/dev.txt pyproject.toml -o locks/tools.txt
 	uv pip compile $(UV_FLAGS) -c locks/dev.txt pyproject.toml -o locks/run.txt
 	uv pip compile $(UV_FLAGS) -c locks/dev.txt --group build -o locks/build.txt
 UV_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

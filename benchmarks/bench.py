@@ -16,8 +16,8 @@ from benchmarks.database import Database
 from benchmarks.load import LoadServer
 from benchmarks.processes import RunningProcess, Usage
 from benchmarks.results import Run
-from consumer.embedded.postgres import PostgresServer
 from consumer.masking.key_ring import KeyRing
+from devkit.postgres import PostgresServer
 
 _ROOT = Path(__file__).parents[1]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

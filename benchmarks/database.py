@@ -5,12 +5,12 @@ import time
 
 import psutil
 
-from consumer.embedded.postgres import PostgresServer
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.messages import LEDGER_SLOTS
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
+from devkit.postgres import PostgresServer
 
 _FILLED_DAYS = 16
 

@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 import uvloop
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from consumer.embedded.feed import feed
-from consumer.embedded.sqs import Delay, Fault, Request, SqsServer
-from consumer.embedded.sqs.messages import Draft
+from devkit.feed import feed
+from devkit.sqs import Delay, Fault, Request, SqsServer
+from devkit.sqs.messages import Draft
 
 _SEED = 1
 _DISTINCT_BODIES = 10_000

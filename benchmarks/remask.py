@@ -9,7 +9,6 @@ import sys
 import time
 from datetime import date
 
-from consumer.embedded.postgres import PostgresServer
 from consumer.events.model import duplicates_views_of, masks_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import Key, KeyRing, KeyState
@@ -17,6 +16,7 @@ from consumer.masking.sealing import BodySeal
 from consumer.officer.remask.store import RemaskPlan, RemaskResult, remask
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
+from devkit.postgres import PostgresServer
 
 _ROWS = 1_000_000
 _PAGES_A_BATCH = 128

@@ -150,7 +150,7 @@ def _read(connected: socket.socket) -> bytes:
 @contextmanager
 def _server() -> Iterator[tuple[psutil.Process, _Clients]]:
     """Run a server with an empty queue; yield its process, and clients of the queue."""
-    command = [sys.executable, "-m", "consumer.embedded.sqs", "--port", "0", "--queue", "q"]
+    command = [sys.executable, "-m", "devkit.sqs", "--port", "0", "--queue", "q"]
     # S603: the program is ours.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as server:  # noqa: S603
         try:

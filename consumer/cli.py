@@ -18,7 +18,6 @@ from consumer.telemetry.redaction import describe
 _COMMANDS = {
     "run": ("consumer.commands.run:run", "Consume the queue until SIGTERM."),
     "drain": ("consumer.commands.drain:drain", "Consume the queue until it is empty, then end."),
-    "demo": ("consumer.embedded.demo:demo", "Show it all at work, with nothing but Python."),
     "migrate": ("consumer.commands.migrate:migrate", "Create or upgrade the database schema."),
     "check": ("consumer.commands.check:check", "Check settings, key ring, queue and database."),
     "send": ("consumer.commands.send:send", "Send the lines of a file to the queue."),
@@ -56,12 +55,7 @@ class _Group(click.Group):
         if name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[name][0].partition(":")
-        try:
-            command = getattr(import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            raise click.ClickException(
-                f"{name} needs {error.name}: pip install 'login-consumer[embedded]'"
-            ) from None
+        command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
@@ -131,7 +125,6 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
     \b
     Examples:
-      consumer demo
       consumer check && consumer run
       consumer --config staging.toml drain
     """

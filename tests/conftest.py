@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from consumer.embedded.postgres import PostgresServer, find_bindir
+from devkit.postgres import PostgresServer, find_bindir
 from tests.databases import Databases, start_postgres
 
 # Both would judge the machine: how long one example took, and how long making them did.

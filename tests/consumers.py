@@ -15,9 +15,9 @@ from typing import Self
 from click.testing import CliRunner
 
 from consumer.cli import cli
-from consumer.embedded.sqs import Queue, SqsServer
-from consumer.embedded.sqs.messages import Draft
 from consumer.messages import Message
+from devkit.sqs import Queue, SqsServer
+from devkit.sqs.messages import Draft
 from tests.waiting import eventually
 
 QUEUE = "login-events"

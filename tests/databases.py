@@ -8,11 +8,11 @@ from pathlib import Path
 
 import asyncpg
 
-from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
+from devkit.postgres import FAST_SETTINGS, PostgresServer
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 the launcher uses mkdtemp
 _ROOM_BYTES = 2 << 30

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer.embedded.sqs import SqsServer
 from consumer.pipeline.ports import Source
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.answers import Transport
 from consumer.sqs.client import open_transport
 from consumer.sqs.sending import send_batch
 from consumer.sqs.source import SqsSource
+from devkit.sqs import SqsServer
 from tests.fakes.queue import MemoryQueue
 
 VISIBILITY_SECONDS = 30

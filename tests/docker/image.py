@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.docker.engine import CheckError, check, eventually, run, say, works
 
 IMAGE = "login-consumer"
+_DEVKIT_IMAGE = "login-consumer-devkit"
 _MAX_MB_OVER_BASE = 120
 _MB = 1_000_000
 
@@ -15,7 +16,7 @@ _LOCKED_DOWN = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileg
 # Prints what must not be there, and how much of the code is compiled.
 _INSPECT = """
 import importlib.util, json, os, pathlib, shutil
-unwanted = ("pip", "setuptools", "flit_core", "pytest", "tests", "moto", "mypy")
+unwanted = ("pip", "setuptools", "flit_core", "pytest", "tests", "moto", "mypy", "devkit")
 venv = pathlib.Path("/venv")
 sources = list((venv / "lib").rglob("*.py"))
 print(json.dumps({
@@ -40,13 +41,15 @@ sys.exit(not int(caught[1], 16) >> 14 & 1)
 
 
 def build_offline() -> None:
-    """Build the image with no network and no cache."""
+    """Build the image with no network and no cache, and the queue's image on top of it."""
     if not list(Path("wheelhouse").glob("*.whl")):
         raise CheckError(
             "wheelhouse/ is empty, and the image is to be built offline: make wheelhouse"
         )
     run("make", "image", "ARGS=--network=none --no-cache")
-    say("built the image without a network")
+    devkit = ("--network=none", "--target=devkit", f"--tag={_DEVKIT_IMAGE}")
+    run("docker", "build", *devkit, ".")
+    say("built the images without a network")
 
 
 def check_image() -> None:

@@ -13,7 +13,7 @@ import click
 import uvloop
 from rich.console import Console
 
-from consumer.embedded.sqs import AnswerError, DeliverTwice, Disconnect
+from devkit.sqs import AnswerError, DeliverTwice, Disconnect
 from tests.faults.catalogue.database import read_only
 from tests.faults.catalogue.queue import REFUSING, UNAVAILABLE
 from tests.faults.harness import report, terminal

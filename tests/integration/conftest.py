@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.embedded.sqs import SqsServer
+from devkit.sqs import SqsServer
 from tests.consumers import Place, place
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from consumer.embedded.sqs import Delay, Request, SqsServer
 from consumer.events.model import masks_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.key_registry import register_fingerprints
+from devkit.sqs import Delay, Request, SqsServer
 from tests.consumers import Place, place
 from tests.feeds import OURS
 from tests.waiting import eventually

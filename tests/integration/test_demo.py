@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from consumer.embedded.demo import demo, run_demo
 from consumer.telemetry.totals import Totals
+from devkit.demo import demo, run_demo
 from tests.waiting import eventually
 
 SAMPLE = Path(__file__).parents[1] / "data" / "login-events.jsonl"

@@ -15,8 +15,8 @@ import asyncpg
 import psutil
 import pytest
 
-from consumer.embedded import postgres
-from consumer.embedded.postgres import (
+from devkit import postgres
+from devkit.postgres import (
     FAST_SETTINGS,
     EmbeddedPostgresError,
     PostgresServer,
@@ -29,7 +29,7 @@ as_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 LAUNCH_AND_HANG = textwrap.dedent("""
     import sys, time
-    from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
+    from devkit.postgres import FAST_SETTINGS, PostgresServer
     with PostgresServer.start(settings=FAST_SETTINGS) as server:
         if sys.argv[1] == "stopped":
             server.stop()

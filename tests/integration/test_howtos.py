@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.embedded.sqs import SqsServer
+from devkit.sqs import SqsServer
 from tests.consumers import Place, place
 
 _HOWTOS = Path(__file__).parents[2] / "docs" / "howto"

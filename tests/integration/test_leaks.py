@@ -14,8 +14,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
-from consumer.embedded.sqs import SqsServer
 from consumer.events.model import masks_of
 from consumer.events.transform import Transform
 from consumer.events.user_login import UserLogin
@@ -28,6 +26,8 @@ from consumer.service import serve
 from consumer.settings.loading import load_settings
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.logs import make_logger
+from devkit.postgres import FAST_SETTINGS, PostgresServer
+from devkit.sqs import SqsServer
 from tests.consumers import Place, Running, place
 from tests.databases import Databases
 from tests.integration.marks import Marks, files_with
@@ -229,9 +229,8 @@ def calls(marks: Marks) -> Iterator[tuple[Sequence[str], str]]:
 
 
 def is_ours(kind: type) -> bool:
-    """Whether a class is the consumer's, and not of the embedded servers of its tests."""
-    module = str(kind.__module__)
-    return module.startswith("consumer.") and not module.startswith("consumer.embedded.")
+    """Whether a class is the consumer's."""
+    return str(kind.__module__).startswith("consumer.")
 
 
 def shown_by_reprs(needles: Sequence[bytes]) -> set[str]:

@@ -15,16 +15,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from consumer.embedded.postgres import PostgresServer
-from consumer.embedded.sqs import (
+from consumer.messages import Reason
+from consumer.postgres.connection import ConnectionSettings, connected
+from devkit.postgres import PostgresServer
+from devkit.sqs import (
     DeliverTwice,
     Disconnect,
     Fault,
     Request,
     SqsServer,
 )
-from consumer.messages import Reason
-from consumer.postgres.connection import ConnectionSettings, connected
 from tests.consumers import Place, Running, place
 from tests.feeds import FEEDS, OURS
 from tests.integration.postgres.relay import Relay

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 import uvloop
 
-from consumer.embedded.sqs import SqsServer
 from consumer.runtime import run_async
 from consumer.settings.sections import HttpSettings
 from consumer.sqs.address import QueueAddress
@@ -13,6 +12,7 @@ from consumer.sqs.client import open_transport
 from consumer.sqs.facts import queue_facts
 from consumer.telemetry.health import Health
 from consumer.telemetry.http_server import serve_http
+from devkit.sqs import SqsServer
 
 
 @pytest.fixture(autouse=True)

@@ -96,7 +96,7 @@ def test_each_command_has_help_with_examples(command: str) -> None:
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    promised = {"run", "drain", "demo", "migrate", "check", "send", "export", "recover"}
+    promised = {"run", "drain", "migrate", "check", "send", "export", "recover"}
     assert promised <= set(COMMANDS)
 
 

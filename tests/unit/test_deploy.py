@@ -1,6 +1,7 @@
 """What `make up` makes before anything runs."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 from consumer.masking.key_ring import KeyRing
 from consumer.settings.loading import load_settings
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "prepare.py"
+PROJECT = Path(__file__).parents[2]
+SCRIPT = PROJECT / "deploy" / "prepare.py"
 ROOT = 0
 IMAGE_USER = 10001
 
@@ -84,3 +86,13 @@ def test_the_secrets_are_settings_that_the_consumer_takes(tmp_path: Path) -> Non
     assert f":{password}@database:" in settings.postgres.dsn.get_secret_value()
     assert settings.masking.keyring is not None
     assert KeyRing.parse(settings.masking.keyring.get_secret_value()).primary == "k1"
+
+
+def test_a_build_without_a_target_makes_the_production_image_without_the_devkit() -> None:
+    first, *stages = (PROJECT / "Dockerfile").read_text().split("\nFROM ")
+    assert "COPY" not in first
+    by_name = {stage.split("\n")[0].rpartition(" AS ")[2]: stage for stage in stages}
+    assert stages[-1] == "production\n"
+    copied = re.findall("^COPY .*", by_name["build"] + by_name["production"], re.MULTILINE)
+    assert copied
+    assert not [line for line in copied if "devkit" in line]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from consumer.embedded.feed import FeedMessage, feed, main
 from consumer.events.model import table_of
 from consumer.events.transform import Transform
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Quarantined, Reason
+from devkit.feed import FeedMessage, feed, main
 
 SAMPLE = Path(__file__).parents[1] / "data" / "login-events.jsonl"
 COUNT = 4000

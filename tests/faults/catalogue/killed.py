@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from consumer.embedded.sqs import DeliverTwice
 from consumer.masking.key_ring import KeyRing
+from devkit.sqs import DeliverTwice
 from tests.faults.catalogue.fault import Fault
 from tests.faults.harness.queue_server import Trouble
 from tests.faults.harness.replicas import WRAPPED

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from consumer.embedded.sqs import AnswerError, DeliverTwice, Disconnect
-from consumer.embedded.sqs.errors import OVER_LIMIT, QUEUE_DOES_NOT_EXIST, Code
+from devkit.sqs import AnswerError, DeliverTwice, Disconnect
+from devkit.sqs.errors import OVER_LIMIT, QUEUE_DOES_NOT_EXIST, Code
 from tests.faults.catalogue.fault import Fault
 from tests.faults.harness.queue_server import BringBack, RefuseSome, Trouble
 from tests.faults.harness.rig import QUEUE, Rig

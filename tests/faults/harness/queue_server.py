@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
-from consumer.embedded.sqs import Fault, RefuseEntries, Request, SqsServer
-from consumer.embedded.sqs.errors import Code, SqsError
-from consumer.embedded.sqs.messages import Draft, StoredMessage
-from consumer.embedded.sqs.queue import Queue
+from devkit.sqs import Fault, RefuseEntries, Request, SqsServer
+from devkit.sqs.errors import Code, SqsError
+from devkit.sqs.messages import Draft, StoredMessage
+from devkit.sqs.queue import Queue
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Entry, Sent, Step
 

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from consumer.embedded.postgres import FAST_SETTINGS, PostgresServer
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
+from devkit.postgres import FAST_SETTINGS, PostgresServer
 from tests.faults.harness.judge import Refusal, verdict_of, with_leaks
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
 from tests.faults.harness.queue import Queue, running_queue

@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 import uvloop
 
-from consumer.embedded.postgres import PostgresServer
 from consumer.errors import DatabaseError, DatabaseRefusedError
 from consumer.messages import Written
 from consumer.postgres.connection import (
@@ -20,6 +19,7 @@ from consumer.postgres.connection import (
     connected,
 )
 from consumer.postgres.sink import PostgresSink
+from devkit.postgres import PostgresServer
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, row
 from tests.integration.postgres.relay import Relay
 

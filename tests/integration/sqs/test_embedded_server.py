@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from types_aiobotocore_sqs import SQSClient
 
-from consumer.embedded.sqs import (
+from devkit.sqs import (
     AnswerError,
     Code,
     Delay,
@@ -271,7 +271,7 @@ async def test_a_stopping_server_closes_what_waits() -> None:
 
 
 async def test_the_process_serves_until_it_is_told_to_stop() -> None:
-    arguments = ["-m", "consumer.embedded.sqs", "--port", "0", "--queue", "q", "--queue", "f.fifo"]
+    arguments = ["-m", "devkit.sqs", "--port", "0", "--queue", "q", "--queue", "f.fifo"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -301,7 +301,7 @@ async def test_a_port_that_is_taken_is_told(server: SqsServer) -> None:
     port = server.endpoint_url.rpartition(":")[2]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *["-m", "consumer.embedded.sqs", "--port", port],
+        *["-m", "devkit.sqs", "--port", port],
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(60):

@@ -7,7 +7,7 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from consumer.embedded.sqs import SqsServer
+from devkit.sqs import SqsServer
 
 OPERATIONS = st.sampled_from(
     [

@@ -9,7 +9,15 @@ from uuid import UUID
 
 import pytest
 
-from consumer.embedded.sqs import (
+from consumer.errors import QueueError, QueueRefusedError
+from consumer.messages import Message
+from consumer.sqs.address import QueueAddress
+from consumer.sqs.answers import Transport
+from consumer.sqs.client import open_transport
+from consumer.sqs.facts import queue_facts
+from consumer.sqs.sending import FifoOrder, send_batch
+from consumer.sqs.source import SqsSource
+from devkit.sqs import (
     AnswerError,
     Code,
     Delay,
@@ -19,14 +27,6 @@ from consumer.embedded.sqs import (
     Request,
     SqsServer,
 )
-from consumer.errors import QueueError, QueueRefusedError
-from consumer.messages import Message
-from consumer.sqs.address import QueueAddress
-from consumer.sqs.answers import Transport
-from consumer.sqs.client import open_transport
-from consumer.sqs.facts import queue_facts
-from consumer.sqs.sending import FifoOrder, send_batch
-from consumer.sqs.source import SqsSource
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("aws_environment")

@@ -18,12 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from consumer.embedded.sqs import SqsServer
 from consumer.errors import QueueError, QueueRefusedError, SettingsError
 from consumer.sqs.address import QueueAddress
 from consumer.sqs.client import open_transport
 from consumer.sqs.credentials import SessionCredentials
 from consumer.sqs.facts import queue_facts
+from devkit.sqs import SqsServer
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from consumer.embedded.sqs.framing import BadRequestError, take_body, take_head
+from devkit.sqs.framing import BadRequestError, take_body, take_head
 
 COUNTED = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (

@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.embedded.sqs.errors import SqsError
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.errors import SqsError
+from devkit.sqs.parameters import (
     Json,
     Parameters,
     inner_list_of,

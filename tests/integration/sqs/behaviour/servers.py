@@ -18,7 +18,7 @@ from types_aiobotocore_sqs import SQSClient
 from types_aiobotocore_sqs.literals import QueueAttributeNameType
 from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
-from consumer.embedded.sqs import SqsServer
+from devkit.sqs import SqsServer
 from tests.aws import moto_server
 from tests.integration.sqs.plain_client import Protocol, plain_client
 

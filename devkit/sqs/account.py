@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from consumer.embedded.sqs.attributes import QueueSettings, changed, difference, settings_of
-from consumer.embedded.sqs.errors import (
+from devkit.sqs.attributes import QueueSettings, changed, difference, settings_of
+from devkit.sqs.errors import (
     INVALID_PARAMETER,
     QUEUE_DELETED_RECENTLY,
     QUEUE_DOES_NOT_EXIST,
@@ -14,7 +14,7 @@ from consumer.embedded.sqs.errors import (
     SqsError,
     invalid,
 )
-from consumer.embedded.sqs.queue import ClockMs, Limits, Queue
+from devkit.sqs.queue import ClockMs, Limits, Queue
 
 ACCOUNT_ID = "000000000000"
 

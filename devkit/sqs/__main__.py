@@ -1,19 +1,19 @@
-"""`python -m consumer.embedded.sqs`: the server by itself, until SIGTERM or SIGINT."""
+"""`python -m devkit.sqs`: the server by itself, until SIGTERM or SIGINT."""
 
 import asyncio
 import signal
 
 import click
 
-from consumer.embedded.sqs.errors import SqsError
-from consumer.embedded.sqs.server import SqsServer
 from consumer.runtime import run_async
+from devkit.sqs.errors import SqsError
+from devkit.sqs.server import SqsServer
 
 
 @click.command(
     help="Run a small SQS server for development and tests. It is a test double: it checks no "
     "signature and keeps nothing on disk.",
-    epilog="Example: python -m consumer.embedded.sqs --port 9324 --queue login-events",
+    epilog="Example: python -m devkit.sqs --port 9324 --queue login-events",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=9324, show_default=True, help="The port; 0 for a free one.")

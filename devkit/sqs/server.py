@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from consumer.embedded.sqs import message_actions, queue_actions
-from consumer.embedded.sqs.account import Account
-from consumer.embedded.sqs.calls import Call, queue_url
-from consumer.embedded.sqs.connection import HttpConnection
-from consumer.embedded.sqs.errors import UNKNOWN_OPERATION, Code, SqsError
-from consumer.embedded.sqs.exchanges import Exchange, ProtocolName, exchange_of
-from consumer.embedded.sqs.faults import (
+from devkit.sqs import message_actions, queue_actions
+from devkit.sqs.account import Account
+from devkit.sqs.calls import Call, queue_url
+from devkit.sqs.connection import HttpConnection
+from devkit.sqs.errors import UNKNOWN_OPERATION, Code, SqsError
+from devkit.sqs.exchanges import Exchange, ProtocolName, exchange_of
+from devkit.sqs.faults import (
     AnswerError,
     Delay,
     DeliverTwice,
@@ -26,12 +26,12 @@ from consumer.embedded.sqs.faults import (
     RefuseEntries,
     Request,
 )
-from consumer.embedded.sqs.framing import Head
-from consumer.embedded.sqs.long_polls import LongPolls, Poll
-from consumer.embedded.sqs.messages import Received
-from consumer.embedded.sqs.parameters import Json, Parameters
-from consumer.embedded.sqs.queue import Limits, Queue
-from consumer.embedded.sqs.receiving import receive_of
+from devkit.sqs.framing import Head
+from devkit.sqs.long_polls import LongPolls, Poll
+from devkit.sqs.messages import Received
+from devkit.sqs.parameters import Json, Parameters
+from devkit.sqs.queue import Limits, Queue
+from devkit.sqs.receiving import receive_of
 
 # What is None has no result, which the query protocol tells from an empty one.
 _ACTIONS: Mapping[str, Callable[[Call], Json]] = {

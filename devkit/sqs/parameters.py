@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from consumer.embedded.sqs.errors import MALFORMED, SqsError, invalid, missing
+from devkit.sqs.errors import MALFORMED, SqsError, invalid, missing
 
 _T = TypeVar("_T")
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from consumer.embedded.sqs.errors import MALFORMED, SqsError
-from consumer.embedded.sqs.parameters import Json, Parameters
+from devkit.sqs.errors import MALFORMED, SqsError
+from devkit.sqs.parameters import Json, Parameters
 
 CONTENT_TYPE = "text/xml"
 

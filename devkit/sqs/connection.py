@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
-from consumer.embedded.sqs.framing import (
+from devkit.sqs.framing import (
     MAX_BODY_BYTES,
     BadRequestError,
     Head,

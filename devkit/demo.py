@@ -1,4 +1,4 @@
-"""`consumer demo`: the service at work between a queue and a database that it brings along."""
+"""`make demo`: the service at work between a queue and a database that it brings along."""
 
 import asyncio
 import os
@@ -19,9 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from consumer.embedded.feed import feed
-from consumer.embedded.postgres import PostgresServer, find_bindir
-from consumer.embedded.sqs import SqsServer
 from consumer.events.model import duplicates_views_of, table_of
 from consumer.events.user_login import UserLogin
 from consumer.masking.key_ring import KeyRing
@@ -43,6 +40,9 @@ from consumer.sqs.sending import batches, send_batch
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.logs import make_logger
 from consumer.telemetry.totals import Totals
+from devkit.feed import feed
+from devkit.postgres import PostgresServer, find_bindir
+from devkit.sqs import SqsServer
 
 _SEED = 1
 _SEND_SECONDS = 10.0
@@ -82,9 +82,9 @@ def demo(messages: int, events: Path | None, *, keep: bool) -> None:
 
     \b
     Examples:
-      consumer demo
-      consumer demo --messages 20000
-      consumer demo --events login-events.jsonl --keep
+      python -m devkit.demo
+      python -m devkit.demo --messages 20000
+      python -m devkit.demo --events login-events.jsonl --keep
     """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
     bodies = _made_up(messages) if events is None else _lines(events)
     console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
@@ -256,3 +256,7 @@ def _made_up_credentials() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+if __name__ == "__main__":
+    demo()

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from consumer.embedded.sqs.errors import SqsError
-from consumer.embedded.sqs.messages import Received
-from consumer.embedded.sqs.queue import Queue
-from consumer.embedded.sqs.receiving import Receive
+from devkit.sqs.errors import SqsError
+from devkit.sqs.messages import Received
+from devkit.sqs.queue import Queue
+from devkit.sqs.receiving import Receive
 
 Done = Callable[[Sequence[Received] | SqsError], None]
 

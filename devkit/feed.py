@@ -1,6 +1,6 @@
 """Made-up login events: popular devices and addresses come again and again, some are malformed.
 
-`python -m consumer.embedded.feed` writes them to standard output, a line each.
+`python -m devkit.feed` writes them to standard output, a line each.
 """
 
 import ipaddress
@@ -106,7 +106,7 @@ _FLAWS: dict[Reason, Callable[[_Event], str]] = {
 
 @click.command(
     help="Write made-up login events as JSON lines; some are malformed.",
-    epilog="Example: python -m consumer.embedded.feed --messages 10000 | consumer send -",
+    epilog="Example: python -m devkit.feed --messages 10000 | consumer send -",
 )
 @click.option("--messages", type=click.IntRange(min=0), default=1000, show_default=True)
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same events.")

@@ -6,9 +6,9 @@ each action).
 
 import re
 
-from consumer.embedded.sqs.calls import Call
-from consumer.embedded.sqs.errors import INVALID_ATTRIBUTE_NAME, SqsError, invalid
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.calls import Call
+from devkit.sqs.errors import INVALID_ATTRIBUTE_NAME, SqsError, invalid
+from devkit.sqs.parameters import (
     Json,
     integer_of,
     optional_text_of,
@@ -16,7 +16,7 @@ from consumer.embedded.sqs.parameters import (
     text_of,
     texts_of,
 )
-from consumer.embedded.sqs.queue import Queue
+from devkit.sqs.queue import Queue
 
 _QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(?:\.fifo)?")
 _MAX_LISTED = 1000

@@ -4,7 +4,7 @@ import struct
 from binascii import Error, a2b_base64, b2a_base64
 from dataclasses import dataclass
 
-from consumer.embedded.sqs.errors import RECEIPT_HANDLE_IS_INVALID, SqsError
+from devkit.sqs.errors import RECEIPT_HANDLE_IS_INVALID, SqsError
 
 _LAYOUT = struct.Struct(">8sQI")
 

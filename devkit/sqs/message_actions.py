@@ -6,19 +6,19 @@ each action).
 
 from collections.abc import Mapping
 
-from consumer.embedded.sqs.attributes import MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS
-from consumer.embedded.sqs.calls import Call, each_entry
-from consumer.embedded.sqs.drafts import draft_of, ids_of, size_of
-from consumer.embedded.sqs.errors import BATCH_REQUEST_TOO_LONG, SqsError, missing
-from consumer.embedded.sqs.messages import Draft
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.attributes import MAX_MESSAGE_BYTES, MAX_VISIBILITY_SECONDS
+from devkit.sqs.calls import Call, each_entry
+from devkit.sqs.drafts import draft_of, ids_of, size_of
+from devkit.sqs.errors import BATCH_REQUEST_TOO_LONG, SqsError, missing
+from devkit.sqs.messages import Draft
+from devkit.sqs.parameters import (
     Json,
     Parameters,
     inner_list_of,
     integer_of,
     text_of,
 )
-from consumer.embedded.sqs.queue import Queue
+from devkit.sqs.queue import Queue
 
 
 def change_message_visibility(call: Call) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Protocol
 
-from consumer.embedded.sqs.messages import State, StoredMessage
+from devkit.sqs.messages import State, StoredMessage
 
 _Entry = tuple[int, StoredMessage]
 

@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from consumer.embedded.sqs import json_protocol, query_protocol
-from consumer.embedded.sqs.connection import HttpConnection
-from consumer.embedded.sqs.errors import SqsError
-from consumer.embedded.sqs.framing import Head
-from consumer.embedded.sqs.parameters import Json, Parameters
+from devkit.sqs import json_protocol, query_protocol
+from devkit.sqs.connection import HttpConnection
+from devkit.sqs.errors import SqsError
+from devkit.sqs.framing import Head
+from devkit.sqs.parameters import Json, Parameters
 
 ProtocolName: TypeAlias = Literal["json", "query"]
 

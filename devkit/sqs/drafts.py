@@ -11,16 +11,16 @@ from binascii import Error
 from collections.abc import Mapping
 from hashlib import md5, sha256
 
-from consumer.embedded.sqs.attributes import QueueSettings
-from consumer.embedded.sqs.errors import (
+from devkit.sqs.attributes import QueueSettings
+from devkit.sqs.errors import (
     INVALID_MESSAGE_CONTENTS,
     INVALID_PARAMETER,
     SqsError,
     invalid,
     missing,
 )
-from consumer.embedded.sqs.messages import AttributeValue, Draft
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.messages import AttributeValue, Draft
+from devkit.sqs.parameters import (
     Parameters,
     inner_map_of,
     integer_of,

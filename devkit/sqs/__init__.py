@@ -4,8 +4,8 @@ It speaks both of SQS's protocols over HTTP and answers as AWS documents it. It 
 no signature is checked, nothing is kept, and everything is in one process.
 """
 
-from consumer.embedded.sqs.errors import Code
-from consumer.embedded.sqs.faults import (
+from devkit.sqs.errors import Code
+from devkit.sqs.faults import (
     AnswerError,
     Delay,
     DeliverTwice,
@@ -14,8 +14,8 @@ from consumer.embedded.sqs.faults import (
     RefuseEntries,
     Request,
 )
-from consumer.embedded.sqs.queue import Limits, Queue
-from consumer.embedded.sqs.server import SqsServer
+from devkit.sqs.queue import Limits, Queue
+from devkit.sqs.server import SqsServer
 
 __all__ = [
     "AnswerError",

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from consumer.embedded.sqs.messages import Sent
+from devkit.sqs.messages import Sent
 
 _Key = tuple[str, str]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consumer.embedded.sqs.errors import INTERNAL, Code
-from consumer.embedded.sqs.parameters import Json
+from devkit.sqs.errors import INTERNAL, Code
+from devkit.sqs.parameters import Json
 
 
 @dataclass(frozen=True, slots=True)

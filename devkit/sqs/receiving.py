@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from consumer.embedded.sqs.attributes import MAX_VISIBILITY_SECONDS
-from consumer.embedded.sqs.calls import Call
-from consumer.embedded.sqs.messages import Received, StoredMessage
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.attributes import MAX_VISIBILITY_SECONDS
+from devkit.sqs.calls import Call
+from devkit.sqs.messages import Received, StoredMessage
+from devkit.sqs.parameters import (
     Json,
     integer_of,
     texts_of,
 )
-from consumer.embedded.sqs.queue import Queue
+from devkit.sqs.queue import Queue
 
 SENDER_ID = "AIDAEMBEDDEDSQSSERVER"
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from consumer.embedded.sqs.errors import MALFORMED, SqsError
-from consumer.embedded.sqs.parameters import Json, Parameters
+from devkit.sqs.errors import MALFORMED, SqsError
+from devkit.sqs.parameters import Json, Parameters
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS."

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from consumer.embedded.sqs.attributes import MAX_VISIBILITY_SECONDS, QueueSettings
-from consumer.embedded.sqs.deadlines import Deadlines
-from consumer.embedded.sqs.deduplication import Deduplication
-from consumer.embedded.sqs.errors import (
+from devkit.sqs.attributes import MAX_VISIBILITY_SECONDS, QueueSettings
+from devkit.sqs.deadlines import Deadlines
+from devkit.sqs.deduplication import Deduplication
+from devkit.sqs.errors import (
     INVALID_PARAMETER,
     MESSAGE_NOT_IN_FLIGHT,
     OVER_LIMIT,
@@ -20,9 +20,9 @@ from consumer.embedded.sqs.errors import (
     SqsError,
     invalid,
 )
-from consumer.embedded.sqs.lines import FifoLine, Line, StandardLine
-from consumer.embedded.sqs.messages import Draft, Received, Sent, State, StoredMessage
-from consumer.embedded.sqs.receipts import Receipts
+from devkit.sqs.lines import FifoLine, Line, StandardLine
+from devkit.sqs.messages import Draft, Received, Sent, State, StoredMessage
+from devkit.sqs.receipts import Receipts
 
 ClockMs = Callable[[], int]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from consumer.embedded.sqs.account import ACCOUNT_ID, Account
-from consumer.embedded.sqs.errors import (
+from devkit.sqs.account import ACCOUNT_ID, Account
+from devkit.sqs.errors import (
     BATCH_ENTRY_IDS_NOT_DISTINCT,
     EMPTY_BATCH_REQUEST,
     INVALID_BATCH_ENTRY_ID,
@@ -13,14 +13,14 @@ from consumer.embedded.sqs.errors import (
     Code,
     SqsError,
 )
-from consumer.embedded.sqs.parameters import (
+from devkit.sqs.parameters import (
     Json,
     Parameters,
     inner_list_of,
     optional_text_of,
     text_of,
 )
-from consumer.embedded.sqs.queue import Queue
+from devkit.sqs.queue import Queue
 
 _MAX_ENTRIES = 10
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
