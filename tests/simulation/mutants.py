@@ -82,6 +82,20 @@ class ForgetsToReportRoom(Pipeline):
             return await super()._long_poll(started)
 
 
+class WakesNobodyAtStop(Pipeline):
+    """A poller that waits for room does not notice the stop."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        wake = self._room_changed.set
+
+        def wake_before_stop() -> None:
+            if not stop.is_set():
+                wake()
+
+        with patch.object(self._room_changed, "set", wake_before_stop):
+            await super().run(stop)
+
+
 class FailedNotRead(LyingSource):
     async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         await super().delete(messages)
@@ -137,6 +151,7 @@ MUTANTS: Mapping[str, tuple[Service, Kind]] = {
         Kind.LEFT_TO_EXPIRE,
     ),
     "no heartbeat": (replace(SERVICE, pipeline=NeverExtends), Kind.LEFT_TO_EXPIRE),
+    "nobody woken at a stop": (replace(SERVICE, pipeline=WakesNobodyAtStop), Kind.STUCK),
     "nothing released": (replace(SERVICE, pipeline=ReleasesNothing), Kind.LEFT_IN_FLIGHT),
     "Failed not read": (replace(SERVICE, source=FailedNotRead), Kind.OVERCOUNTED),
     "ledger off": (replace(SERVICE, database=_without_ledger), Kind.DUPLICATED),

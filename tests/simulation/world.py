@@ -13,7 +13,7 @@ from tests.fakes.queue import MemoryQueue
 from tests.fakes.virtual_time import PROCESS, new_loop
 from tests.history.checker import Kind, Verdict, Violation, check
 from tests.history.steps import Counted, Entry, Left, Sent, Step, Stopped
-from tests.simulation.edges import Line
+from tests.simulation.edges import CALL_TIMEOUT_SECONDS, Line
 from tests.simulation.scenario import (
     COMMIT,
     VISIBILITY_SECONDS,
@@ -25,7 +25,10 @@ from tests.simulation.scenario import (
 from tests.simulation.service import SERVICE, Service
 
 _DRAIN_PATIENCE_SECONDS = 900.0
-_STOP_PATIENCE_SECONDS = 300.0
+# Of the release at a stop: three attempts, each call up to its timeout, with pauses between.
+_RELEASE_ATTEMPTS = 3
+# The packets of calls that succeed in between.
+_STOP_SLACK_SECONDS = 5.0
 # For so long after a call of its own met a trouble, a replica is not to blame for what expires.
 _BLAMELESS_SECONDS = 3.0 * VISIBILITY_SECONDS
 _RESTART_SECONDS = 10.0
@@ -125,6 +128,19 @@ class World:
         unsent = len(self._sent) < len(self.scenario.sends)
         return unsent or self._to_come > 0 or self.queue.remaining > 0
 
+    @property
+    def longest_stop_seconds(self) -> float:
+        """A poll, the drain, and the release with its pauses: what a stop may take at most."""
+        limits = self.scenario.limits
+        poll = self.scenario.wait_seconds + CALL_TIMEOUT_SECONDS
+        pauses = (_RELEASE_ATTEMPTS - 1) * limits.max_pause_seconds
+        release = _RELEASE_ATTEMPTS * CALL_TIMEOUT_SECONDS + pauses
+        return poll + limits.drain_seconds + release + _STOP_SLACK_SECONDS
+
+    def _report_if_stuck(self, name: str) -> None:
+        if name in self._alive:
+            self._violations.append(Violation(Kind.STUCK, f"{name} does not stop in time"))
+
     async def finish(self) -> Result:
         """Stop every replica, judge, and clean up."""
         self._is_over = True
@@ -133,7 +149,7 @@ class World:
             self._note(replica.name, End.STOPPED)
             replica.stop.set()
         if tasks := [replica.task for replica in stopping if replica.task]:
-            await asyncio.wait(tasks, timeout=_STOP_PATIENCE_SECONDS)
+            await asyncio.wait(tasks, timeout=self.longest_stop_seconds)
         for name in self._alive:
             self._violations.append(Violation(Kind.STUCK, f"{name} does not stop"))
         for failure in self.loop.failures:
@@ -215,6 +231,9 @@ class World:
             return
         self._note(name, end)
         replica.stop.set()
+        self.loop.call_later(
+            self.longest_stop_seconds, self._report_if_stuck, name, context=self._outside
+        )
         if end is End.CANCELLED and replica.task:
             self.loop.call_later(5 * self.random(), replica.task.cancel)
 

@@ -252,7 +252,7 @@ def test_a_row_that_the_database_refuses_is_quarantined_and_its_neighbours_land(
 @pytest.mark.parametrize("sqlstate", ["57014", "TimeoutError"])
 def test_a_batch_that_takes_too_long_is_halved_until_it_fits(sqlstate: str) -> None:
     async def scenario() -> None:
-        w = world()
+        w, clock = world(), asyncio.get_running_loop().time
 
         def check(batch: Sequence[Outcome]) -> None:
             if len(batch) > 7:
@@ -264,6 +264,11 @@ def test_a_batch_that_takes_too_long_is_halved_until_it_fits(sqlstate: str) -> N
             await until(lambda: not w.queue.remaining)
         assert len(w.database.rows) == 100
         assert not w.database.quarantine
+        # Each slow statement is followed by a pause: it would not be quicker at once.
+        failures = [e for e in w.events if isinstance(e, telemetry.WriteFailed)]
+        assert {e.sqlstate for e in failures} == {sqlstate}
+        assert len(failures) == sum(isinstance(e, telemetry.Bisected) for e in w.events)
+        assert clock() >= sum(e.pause_seconds for e in failures)
 
     run_virtually(scenario())
 
@@ -614,6 +619,48 @@ def test_after_a_backlog_one_poller_is_left_and_a_trickle_keeps_it_at_one() -> N
                 w.queue.send(str(number))
                 await asyncio.sleep(0.5)
             assert not any(isinstance(e, telemetry.PollersChanged) for e in w.events[seen:])
+
+    run_virtually(scenario())
+
+
+def test_a_trickle_that_follows_a_backlog_at_once_leaves_one_poller() -> None:
+    # Sixteen pollers would share it for ever, one message a call: none of them is ever empty.
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(2000)))
+        async with w.running():
+            await until(lambda: len(w.queue.deleted) > 1000)
+            for number in range(600):
+                w.queue.send(str(number))
+                await asyncio.sleep(0.1)
+            pollers = [e.count for e in w.events if isinstance(e, telemetry.PollersChanged)]
+        assert max(pollers) == 16
+        assert pollers[-1] == 1 or pollers[-2] == 1  # the last change may be the stop's
+        seconds = [call.at for call in w.queue.calls if call.operation == "ReceiveMessage"]
+        assert sum(at > seconds[-1] - 30 for at in seconds) < 330
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize("limits", [{"max_in_flight_messages": 10}, {"max_in_flight_bytes": 2000}])
+def test_a_stop_ends_pollers_that_wait_for_room_while_the_database_is_down(
+    limits: dict[str, int],
+) -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, **limits))
+
+        def is_down(_: Sequence[Outcome]) -> None:
+            raise DatabaseError("08006")
+
+        w.database.fault = is_down
+        w.queue.send(*(str(n) for n in range(100)), size=300)
+        clock = asyncio.get_running_loop().time
+        async with w.running():
+            await until(lambda: w.queue.hidden >= 6)
+            await asyncio.sleep(60.0)
+            stopped_at = clock()
+        assert clock() - stopped_at < LIMITS.drain_seconds + 1
+        assert w.queue.hidden == 0
 
     run_virtually(scenario())
 
