@@ -1,4 +1,4 @@
-"""The container's health check, against the real health pages."""
+"""The container's health check, against the real pages."""
 
 import asyncio
 import socket
@@ -27,12 +27,12 @@ async def test_the_exit_code_says_whether_the_consumer_is_alive() -> None:
     assert (code, text) == (1, "Connection refused\n")
 
 
-async def test_a_page_that_is_not_there_is_not_well() -> None:
+async def test_an_unknown_page_is_unhealthy() -> None:
     async with serve_http(HttpSettings(port=0), Health(lambda: False), _render) as port:
         assert (await asyncio.to_thread(healthcheck, [str(port), "/other"], {}))[0] is False
 
 
-async def test_who_listens_and_says_nothing_is_not_well() -> None:
+async def test_a_port_that_does_not_answer_is_unhealthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         answer = await asyncio.to_thread(healthcheck, [], {"CONSUMER_HTTP__PORT": str(port)})

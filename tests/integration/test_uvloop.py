@@ -28,7 +28,7 @@ def test_commands_run_on_uvloop() -> None:
     assert isinstance(run_async(loop()), uvloop.Loop)
 
 
-def test_the_queue_is_spoken_to_on_uvloop() -> None:
+def test_the_queue_is_called_on_uvloop() -> None:
     async def visibility_seconds() -> int:
         async with SqsServer() as server:
             address = QueueAddress(server.create_queue("logins"), server.endpoint_url)

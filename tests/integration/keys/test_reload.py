@@ -1,4 +1,4 @@
-"""SIGHUP: a running consumer takes over a changed ring, or keeps the one that it has."""
+"""SIGHUP: a running consumer changes to a new key ring, or keeps the current one."""
 
 import asyncio
 import json
@@ -165,7 +165,7 @@ WRONG = {
 }
 
 
-async def test_a_wrong_ring_is_refused_with_one_line_and_the_old_one_stays(
+async def test_a_wrong_ring_is_rejected_with_one_line_and_the_current_one_stays(
     here_too: Reloadable,
 ) -> None:
     async with here_too.running() as running:
@@ -190,7 +190,7 @@ async def test_a_wrong_ring_is_refused_with_one_line_and_the_old_one_stays(
         await register_fingerprints(connection, {"k3": os.urandom(32)})  # the name is free still
 
 
-async def test_a_ring_that_was_refused_is_taken_over_once_it_is_right(
+async def test_a_ring_that_was_rejected_is_loaded_once_it_is_right(
     here_too: Reloadable,
 ) -> None:
     async with here_too.running() as running:
@@ -205,7 +205,7 @@ async def test_a_ring_that_was_refused_is_taken_over_once_it_is_right(
         assert set(await here_too.kids()) == {"k2"}
 
 
-async def test_a_ring_in_a_variable_cannot_be_reloaded_and_says_so(here: Place) -> None:
+async def test_a_ring_in_a_variable_cannot_be_reloaded_and_the_log_says_so(here: Place) -> None:
     consumer = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
     async with consumer.running("run") as running:
         await running.logged("consuming")

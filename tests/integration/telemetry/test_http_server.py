@@ -20,6 +20,7 @@ from consumer.telemetry.http_server import serve_http
 from consumer.telemetry.metrics import Metrics
 from tests.waiting import eventually
 
+_DEADLINE_SECONDS = 60.0
 LISTEN = HttpSettings(port=0, max_connections=8, request_timeout_seconds=30)
 
 
@@ -79,7 +80,7 @@ async def exchange(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), _DEADLINE_SECONDS)
     finally:
         writer.close()
 
@@ -90,7 +91,7 @@ async def get_metrics(port: int, headers: str) -> bytes:
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(reader.read(), 10) == b""
+        return await asyncio.wait_for(reader.read(), _DEADLINE_SECONDS) == b""
     except ConnectionError:
         return True
 
@@ -203,7 +204,7 @@ async def test_a_client_that_is_slow_to_send_is_cut_off(impatient_port: int, sen
     writer.close()
 
 
-async def test_a_byte_now_and_then_does_not_keep_a_connection(impatient_port: int) -> None:
+async def test_a_byte_now_and_then_does_not_prolong_a_connection(impatient_port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", impatient_port)
     closed = asyncio.create_task(is_closed(reader))
     writer.write(b"GET /")
@@ -232,13 +233,12 @@ async def test_a_thousand_connections_neither_start_threads_nor_stop_the_next(po
 
 
 async def test_a_stop_cuts_open_connections_off_at_once(health: Health, metrics: Metrics) -> None:
-    started = asyncio.get_running_loop().time()
-    async with serve_http(LISTEN, health, metrics.render, stop_seconds=100.0) as port:
+    # A connection that is not cut off would hold the test up until its timeout.
+    async with serve_http(LISTEN, health, metrics.render, stop_seconds=3600.0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\n")
-        await asyncio.wait_for(exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n"), 5)
+        await exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n")
     assert await is_closed(reader)
-    assert asyncio.get_running_loop().time() - started < 20
     writer.close()
 
 

@@ -90,6 +90,8 @@ def test_each_message_is_one_row_or_one_quarantine_row_and_the_queue_ends_empty(
         assert w.database.ledger == set(sent)
         assert len(w.database.rows) == len(sent) - 1
         assert [q.reason for q in w.database.quarantine] == [Reason.NOT_JSON]
+        assert telemetry.MessagesQuarantined(Reason.NOT_JSON, 1) in w.events
+        assert telemetry.DatabaseRecovered() not in w.events  # it never failed
         assert w.counted(telemetry.Deleted) == len(sent)
         assert w.pipeline.in_flight == 0
 
@@ -329,6 +331,7 @@ def test_a_missing_table_touches_nothing_and_is_told_as_a_refusal() -> None:
         failures = [e for e in w.events if isinstance(e, telemetry.WriteFailed)]
         assert failures
         assert all(e.refused for e in failures)
+        assert w.events.count(telemetry.DatabaseRecovered()) == 1
 
     run_virtually(scenario())
 
