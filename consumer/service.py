@@ -26,10 +26,9 @@ from consumer.postgres.sink import PostgresSink
 from consumer.runtime import on_hangup, on_termination
 from consumer.settings.endpoints import connection_settings_of, key_source_of, queue_address_of
 from consumer.settings.sections import Settings, SqsSettings
-from consumer.sqs.address import QueueAddress
-from consumer.sqs.answers import Transport
+from consumer.sqs.api import Transport
 from consumer.sqs.client import open_transport
-from consumer.sqs.facts import QueueFacts, queue_facts
+from consumer.sqs.queue import QueueAddress, QueueAttributes, queue_attributes
 from consumer.sqs.source import SqsSource
 from consumer.startup import Startup, StoppedDuringStartError
 from consumer.telemetry import events as telemetry
@@ -198,18 +197,18 @@ async def _run(plan: _Plan, signals: _Signals, observers: _Observers) -> None:
         kinds = await startup.reach(lambda: _check_database(plan, ring))
         sink = await stack.enter_async_context(PostgresSink(plan.connection, plan.table, kinds))
         transport = await stack.enter_async_context(open_transport(plan.queue))
-        facts = await startup.reach(lambda: _queue_facts(plan, transport, emit))
+        attributes = await startup.reach(lambda: _queue_attributes(plan, transport, emit))
         pipeline = Pipeline(
             source=_source(plan, transport),
             sink=sink,
             transform=Transform(plan.model, kinds, ring),
-            limits=_limits(plan.settings, facts),
+            limits=_limits(plan.settings, attributes),
             emit=_emit_and_end_drain(plan, signals, observers),
             clock=asyncio.get_running_loop().time,
             uniform=random.uniform,
         )
         observers.probe.pipeline = pipeline
-        emit(telemetry.Consuming(facts.visibility_seconds))
+        emit(telemetry.Consuming(attributes.visibility_seconds))
         await _run_beside(
             pipeline.run(signals.stop),
             _prune_ledger(plan, emit),
@@ -232,15 +231,15 @@ async def _check_database(plan: _Plan, ring: KeyRing) -> ColumnKinds:
     return kinds
 
 
-async def _queue_facts(plan: _Plan, transport: Transport, emit: Listener) -> QueueFacts:
-    facts = await queue_facts(
+async def _queue_attributes(plan: _Plan, transport: Transport, emit: Listener) -> QueueAttributes:
+    attributes = await queue_attributes(
         transport,
         plan.queue.queue_url,
         timeout_seconds=plan.settings.sqs.call_timeout_seconds,
     )
-    for warning in facts.warnings():
+    for warning in attributes.warnings():
         emit(telemetry.ConfigurationWarning(warning))
-    return facts
+    return attributes
 
 
 def _source(plan: _Plan, transport: Transport) -> SqsSource:
@@ -252,10 +251,10 @@ def _source(plan: _Plan, transport: Transport) -> SqsSource:
     )
 
 
-def _limits(settings: Settings, facts: QueueFacts) -> PipelineLimits:
+def _limits(settings: Settings, attributes: QueueAttributes) -> PipelineLimits:
     flow, retry, sqs = settings.flow, settings.retry, settings.sqs
     return PipelineLimits(
-        visibility_seconds=facts.visibility_seconds,
+        visibility_seconds=attributes.visibility_seconds,
         max_pollers=sqs.max_pollers,
         max_deleters=sqs.max_concurrent_deletes,
         writers=flow.writers,

@@ -23,7 +23,7 @@ from consumer.postgres.key_registry import compare_fingerprints
 from consumer.runtime import run_async
 from consumer.settings.endpoints import queue_address_of
 from consumer.sqs.client import open_transport
-from consumer.sqs.facts import queue_facts
+from consumer.sqs.queue import queue_attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,18 @@ async def _check_queue(context: CommandContext) -> AsyncIterator[_CheckResult]:
         address = queue_address_of(settings, settings.sqs.wait_seconds)
         seconds = settings.sqs.call_timeout_seconds
         async with open_transport(address) as transport:
-            facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
+            attributes = await queue_attributes(
+                transport, address.queue_url, timeout_seconds=seconds
+            )
     except ConsumerError as error:
         yield _CheckResult(ok=False, what=f"queue: {error}", advice=_advice(error))
         return
     yield _CheckResult(
         ok=True,
-        what=f"queue: visibility timeout {facts.visibility_seconds} s,"
-        f" {facts.visible} messages waiting, {facts.in_flight} in flight",
+        what=f"queue: visibility timeout {attributes.visibility_seconds} s,"
+        f" {attributes.visible} messages waiting, {attributes.in_flight} in flight",
     )
-    for warning in facts.warnings():
+    for warning in attributes.warnings():
         yield _CheckResult(ok=True, what="queue", advice=warning)
 
 

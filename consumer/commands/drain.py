@@ -15,7 +15,7 @@ from consumer.service import serve
 from consumer.settings.endpoints import queue_address_of
 from consumer.settings.sections import Settings
 from consumer.sqs.client import open_transport
-from consumer.sqs.facts import queue_facts
+from consumer.sqs.queue import queue_attributes
 from consumer.telemetry import events as telemetry
 from consumer.telemetry.events import Listener
 from consumer.telemetry.logs import make_logger, stdlib_logs_to
@@ -61,10 +61,12 @@ async def _waiting(settings: Settings) -> int:
     address = queue_address_of(settings, 0)
     try:
         async with open_transport(address) as transport:
-            facts = await queue_facts(transport, address.queue_url, timeout_seconds=seconds)
+            attributes = await queue_attributes(
+                transport, address.queue_url, timeout_seconds=seconds
+            )
     except QueueError:
         return 0
-    return facts.visible
+    return attributes.visible
 
 
 def _progress(status: StatusLine, total: int) -> Listener:

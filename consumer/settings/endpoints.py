@@ -11,7 +11,7 @@ from consumer.keys.sources import Aws, InlineKeys, KeyFile, KeySource, KmsKeyFil
 from consumer.postgres.connection import ConnectionSettings
 from consumer.settings.loading import DEFAULT_PATH, variable_of
 from consumer.settings.sections import Settings
-from consumer.sqs.address import QueueAddress, region_in
+from consumer.sqs.queue import QueueAddress, region_in
 
 # Besides polls and deletes: heartbeats, queue attributes.
 _OTHER_OPEN_CALLS = 10

@@ -1,1 +1,1 @@
-"""Amazon SQS: the queue's client, its facts, and the source that the pipeline reads."""
+"""Amazon SQS: the source that the pipeline reads, and the clients under it."""

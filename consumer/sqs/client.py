@@ -1,4 +1,4 @@
-"""Opens a transport: what aiobotocore is kept for is here, sessions, credentials and regions."""
+"""Opens a transport, with what aiobotocore does best: sessions, credentials and regions."""
 
 import asyncio
 import ssl
@@ -10,16 +10,17 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import AioSession, get_session
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
-from consumer.errors import SettingsError
-from consumer.sqs.address import QueueAddress, region_in
-from consumer.sqs.answers import Answer, Operation, Payload, Transport, error_of
-from consumer.sqs.credentials import SessionCredentials
+from consumer.errors import QueueRefusedError, SettingsError
+from consumer.sqs.api import Operation, Payload, Response, Transport, error_of
 from consumer.sqs.http import HttpClient
 from consumer.sqs.lean import LeanTransport
-from consumer.sqs.signing import Signer
+from consumer.sqs.queue import QueueAddress, region_in
+from consumer.sqs.signing import Credentials, Signer
 
 _ANY_REGION = "us-east-1"
 _CONNECT_SECONDS = 5.0
@@ -27,14 +28,14 @@ _CONNECT_SECONDS = 5.0
 
 @asynccontextmanager
 async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
-    """Open the way to the queue. Nothing is sent yet.
+    """Open a transport to the queue. Nothing is sent yet.
 
-    A proxy of the environment is honoured by aiobotocore's client alone, so that one is taken then.
-    It speaks JSON and nothing else.
+    Only aiobotocore's client supports proxies. It is used where the environment names one, and it
+    supports JSON only.
 
     Raises:
-        SettingsError: the region is not known, AWS's own settings are wrong, or the query protocol
-            is to go through a proxy.
+        SettingsError: the region is unknown, AWS's own settings are wrong, or the query protocol
+            would go through a proxy.
     """
     session = get_session()
     region = _region(address, session)
@@ -43,11 +44,11 @@ async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
     if is_proxied and address.protocol == "query":
         raise SettingsError(
             'sqs.protocol "query" does not go through the proxy that the environment names:'
-            " let NO_PROXY name the queue's host"
+            " add the queue's host to NO_PROXY"
         )
     if address.transport == "aiobotocore" or is_proxied:
         async with AsyncExitStack() as stack:
-            yield await _plain_transport(address, session, region, stack)
+            yield await _aiobotocore_transport(address, session, region, stack)
         return
     http = HttpClient(url, _tls(session) if url.startswith("https:") else None)
     protocol = None if address.protocol == "auto" else address.protocol
@@ -58,14 +59,14 @@ async def open_transport(address: QueueAddress) -> AsyncIterator[Transport]:
         http.close()
 
 
-async def _plain_transport(
+async def _aiobotocore_transport(
     address: QueueAddress, session: AioSession, region: str, stack: AsyncExitStack
 ) -> Transport:
     config = AioConfig(
         max_pool_connections=address.max_open_calls,
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=address.longest_call_seconds,
-        retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline tries again
+        retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline retries
         tcp_keepalive=True,
     )
     creating = session.create_client(
@@ -73,9 +74,9 @@ async def _plain_transport(
     )
     try:
         client = await stack.enter_async_context(creating)
-    except BotoCoreError as error:  # it reads the credentials as it is made
+    except BotoCoreError as error:  # creating it reads the credentials
         raise _wrong_configuration(error) from None
-    return PlainTransport(
+    return AiobotocoreTransport(
         {
             "ReceiveMessage": client.receive_message,
             "DeleteMessageBatch": client.delete_message_batch,
@@ -86,17 +87,17 @@ async def _plain_transport(
     )
 
 
-class PlainTransport:
-    """Calls SQS through the methods of aiobotocore's own client."""
+class AiobotocoreTransport:
+    """Calls SQS through aiobotocore's client."""
 
     def __init__(self, methods: dict[Operation, Callable[..., Awaitable[object]]]) -> None:
         self._methods = methods
 
-    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
         """Call once within `seconds`; see Transport."""
         try:
             async with asyncio.timeout(seconds):
-                return cast("Answer", await self._methods[operation](**payload))
+                return cast("Response", await self._methods[operation](**payload))
         except ClientError as error:
             failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
         except NoCredentialsError:
@@ -105,8 +106,71 @@ class PlainTransport:
             failure = error_of(operation, "CertificateNotTrusted")
         except (BotoCoreError, OSError, TimeoutError, RuntimeError) as error:
             failure = error_of(operation, type(error).__name__)
-        # Raised here, it does not hold the driver's error, which quotes the request.
+        # Raised outside of the handler, so that it has no context: that quotes the request.
         raise failure
+
+
+class SessionCredentials:
+    """The current credentials of an aiobotocore session, which are refreshed by their provider."""
+
+    def __init__(self, session: AioSession) -> None:
+        self._session = session
+        self._provided: AioCredentials | AioRefreshableCredentials | None = None
+        self._known: ReadOnlyCredentials | None = None
+        self._credentials = Credentials("", "")
+
+    async def __call__(self, deadline: float) -> Credentials:
+        """Return the credentials; the same object as long as they are the same.
+
+        Raises:
+            QueueRefusedError: there are none, or they were refused.
+            QueueError: they could not be refreshed.
+            TimeoutError: they did not arrive by `deadline`, by the event loop's clock.
+        """
+        try:
+            known = await self._frozen(deadline)
+        except ClientError as error:  # a role that may not be assumed
+            failure = error_of(
+                "credentials", error.response.get("Error", {}).get("Code", "Unknown")
+            )
+        except (
+            BotoCoreError,
+            RuntimeError,
+        ) as error:  # refreshed, and already expired
+            failure = error_of("credentials", type(error).__name__)
+        else:
+            if known is None or not known.access_key or not known.secret_key:
+                failure = error_of("credentials", "NoCredentials")
+            elif known != self._known and not _fit_a_header(known):
+                advice = "one has a character that no header can have, such as a line end"
+                failure = QueueRefusedError("credentials", "NotPrintable", advice)
+            else:
+                return self._of(known)
+        raise failure
+
+    def _of(self, known: ReadOnlyCredentials) -> Credentials:
+        if known != self._known:
+            self._known = known
+            self._credentials = Credentials(
+                known.access_key or "", known.secret_key or "", known.token
+            )
+        return self._credentials
+
+    async def _frozen(self, deadline: float) -> ReadOnlyCredentials | None:
+        provided = self._provided
+        if provided is None or (
+            isinstance(provided, AioRefreshableCredentials) and provided.refresh_needed()
+        ):
+            async with asyncio.timeout_at(deadline):
+                self._provided = provided = await self._session.get_credentials()
+                return await provided.get_frozen_credentials() if provided else None
+        # There is nothing to wait for, and a deadline would cost more than all the rest.
+        return await provided.get_frozen_credentials()
+
+
+def _fit_a_header(known: ReadOnlyCredentials) -> bool:
+    texts = (known.access_key, known.secret_key, known.token)
+    return all(not text or (text.isascii() and text.isprintable()) for text in texts)
 
 
 def _region(address: QueueAddress, session: AioSession) -> str:
@@ -119,7 +183,6 @@ def _region(address: QueueAddress, session: AioSession) -> str:
 
 
 def _configured(session: AioSession, name: str) -> str | None:
-    """Return a variable of AWS's own configuration."""
     try:
         return cast("str | None", session.get_config_variable(name))
     except BotoCoreError as error:

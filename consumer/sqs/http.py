@@ -28,7 +28,7 @@ class HttpError(Exception):
 
 
 class _StaleConnectionError(HttpError):
-    """A kept connection turned out to have been closed before the request reached the server."""
+    """An idle connection had been closed before the request reached the server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,27 @@
-"""Calls SQS over our own HTTP and signing: a fraction of the CPU of a general AWS client.
+"""Calls SQS with an HTTP client and a signer of our own, at a fraction of a general client's CPU.
 
-Credentials, their refresh, regions and endpoints stay aiobotocore's.
+Credentials, their refresh and regions stay aiobotocore's.
 """
 
 import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.sqs import query
-from consumer.sqs.answers import Answer, Operation, Payload, error_of
+from consumer.sqs.api import Operation, Payload, Response, WireProtocol, error_of
 from consumer.sqs.http import HttpClient, HttpError, HttpResponse
 from consumer.sqs.signing import Credentials, Headers, Signer
 
-Protocol = Literal["json", "query"]
-
 _OK = 200
-# Answers of what stands before the server, or of one that cannot answer now.
-_SAY_NOTHING = (429, 502, 503, 504)
-_KNOWN_PARTS = frozenset({"Messages", "Failed", "Successful", "Attributes"})
+# Responses of a proxy before the server, or of a server that is busy: they show no protocol.
+_SHOW_NO_PROTOCOL = (429, 502, 503, 504)
+_KNOWN_MEMBERS = frozenset({"Messages", "Failed", "Successful", "Attributes"})
 _JSON_HEADERS: dict[Operation, Headers] = {
     operation: (
         ("content-type", "application/x-amz-json-1.0"),
@@ -35,10 +33,11 @@ _QUERY_HEADERS: Headers = (("content-type", "application/x-www-form-urlencoded")
 
 
 class LeanTransport:
-    """Speaks AWS JSON 1.0 or the query protocol; with `protocol` None, what the server answers.
+    """Speaks AWS JSON 1.0 or the query protocol; with `protocol` None, whichever the server speaks.
 
-    `credentials` is asked before every request, so that rotated ones are used at once, and told
-    until when, by the event loop's clock; `now` is the wall clock, in seconds since the epoch.
+    `credentials` is called before every request, so that rotated ones are used at once. It is given
+    the call's deadline, by the event loop's clock. `now` is the wall clock, in seconds since the
+    epoch.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class LeanTransport:
         signer: Signer,
         credentials: Callable[[float], Awaitable[Credentials]],
         now: Callable[[], float],
-        protocol: Protocol | None = None,
+        protocol: WireProtocol | None = None,
     ) -> None:
         self._client = client
         self._signer = signer
@@ -55,57 +54,62 @@ class LeanTransport:
         self._now = now
         self._protocol = protocol
 
-    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
         """Call once within `seconds`; see Transport."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             return await self._call(operation, payload, deadline)
         except ssl.SSLCertVerificationError:
             failure = error_of(operation, "CertificateNotTrusted")
-        except UnicodeEncodeError:  # its `object` is a key, or the request
-            advice = "check the AWS credentials and sqs.queue_url: one has a character of no header"
+        except UnicodeEncodeError:  # its `object` is a secret key or the request
+            advice = (
+                "check the AWS credentials and sqs.queue_url:"
+                " one has a character that no header can have"
+            )
             failure = QueueRefusedError(operation, "UnicodeEncodeError", advice)
         except HttpError:
             failure = QueueError(operation, "HttpError")
-        # RuntimeError: uvloop's, for a write to a transport that the peer has just closed.
+        # RuntimeError: uvloop's, when the peer has just closed the connection that is written to.
         except (OSError, TimeoutError, RuntimeError) as error:
             failure = QueueError(operation, type(error).__name__)
         raise failure
 
-    async def _call(self, operation: Operation, payload: Payload, deadline: float) -> Answer:
+    async def _call(self, operation: Operation, payload: Payload, deadline: float) -> Response:
         if self._protocol == "query":
             return await self._call_query(operation, payload, deadline)
         body = _json_bytes(payload)
-        answer = await self._post("/", _JSON_HEADERS[operation], body, deadline)
-        decoded = _json_object(answer.body)
-        if decoded is None or not (decoded.keys() <= _KNOWN_PARTS or "__type" in decoded):
-            return await self._not_json(operation, payload, answer, deadline)
-        if answer.status != _OK:
-            raise error_of(operation, str(decoded.get("__type", f"HTTP {answer.status}")))
+        response = await self._post("/", _JSON_HEADERS[operation], body, deadline)
+        decoded = _json_object(response.body)
+        if decoded is None or not (decoded.keys() <= _KNOWN_MEMBERS or "__type" in decoded):
+            return await self._not_json(operation, payload, response, deadline)
+        if response.status != _OK:
+            raise error_of(operation, str(decoded.get("__type", f"HTTP {response.status}")))
         self._protocol = "json"
-        return cast("Answer", decoded)
+        return cast("Response", decoded)
 
     async def _not_json(
-        self, operation: Operation, payload: Payload, answer: HttpResponse, deadline: float
-    ) -> Answer:
-        """Try the older protocol, and keep to it if it works."""
-        if self._protocol == "json" or answer.status in _SAY_NOTHING:
-            raise QueueError(operation, f"HTTP {answer.status}")
+        self, operation: Operation, payload: Payload, response: HttpResponse, deadline: float
+    ) -> Response:
+        """Try the query protocol, and stay with it if it works."""
+        if self._protocol == "json" or response.status in _SHOW_NO_PROTOCOL:
+            raise QueueError(operation, f"HTTP {response.status}")
         found = await self._call_query(operation, payload, deadline)
         self._protocol = "query"
         return found
 
-    async def _call_query(self, operation: Operation, payload: Payload, deadline: float) -> Answer:
-        # Servers of that age find the queue by the path.
+    async def _call_query(
+        self, operation: Operation, payload: Payload, deadline: float
+    ) -> Response:
+        # Servers that speak this protocol find the queue by the path.
         path = urlsplit(str(payload["QueueUrl"])).path or "/"
         body = query.encode(operation, payload)
-        answer = await self._post(path, _QUERY_HEADERS, body, deadline)
+        response = await self._post(path, _QUERY_HEADERS, body, deadline)
         try:
-            if answer.status == _OK:
-                return query.decode(operation, answer.body)
-            code = query.error_code(answer.body)
+            if response.status == _OK:
+                return query.decode(operation, response.body)
+            code = query.error_code(response.body)
         except query.NotXmlError:
-            code = f"HTTP {answer.status}"
+            code = f"HTTP {response.status}"
         raise error_of(operation, code)
 
     async def _post(
@@ -126,15 +130,15 @@ def _json_bytes(payload: Payload) -> bytes:
     try:
         return to_json(payload)
     except PydanticSerializationError:
-        # Lone surrogates are an error to the faster writer only.
+        # The faster writer refuses lone surrogates.
         return json.dumps(payload).encode("ascii")
 
 
 def _json_object(body: bytes) -> dict[str, object] | None:
     try:
-        decoded = from_json(body, cache_strings="keys")  # of the values hardly one comes twice
+        decoded = from_json(body, cache_strings="keys")  # hardly a value occurs twice
     except ValueError:
-        # Lone surrogates are an error to the faster parser only.
+        # The faster parser refuses lone surrogates.
         try:
             decoded = json.loads(body)
         except (ValueError, RecursionError):

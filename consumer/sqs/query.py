@@ -1,6 +1,6 @@
-"""SQS's older protocol: a form as the request, XML as the answer.
+"""SQS's older protocol: the request is a form, the response is XML.
 
-LocalStack before version 3 speaks nothing else. Names and shapes: Amazon SQS Developer Guide,
+LocalStack before version 3 speaks no other. Names and shapes: Amazon SQS Developer Guide,
 "Making Query API requests", and the API's version 2012-11-05.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from consumer.sqs.answers import Answer, Entry, FailedEntry, Operation, Payload, ReceivedMessage
+from consumer.sqs.api import Entry, FailedEntry, Operation, Payload, ReceivedMessage, Response
 
 _VERSION = "2012-11-05"
 _LIST_NAMES = {
@@ -21,11 +21,10 @@ _LIST_NAMES = {
 
 
 class NotXmlError(Exception):
-    """The server's answer is not of this protocol."""
+    """The response is not of this protocol."""
 
 
 def encode(operation: Operation, payload: Payload) -> bytes:
-    """Return the form of a request."""
     fields = [("Action", operation), ("Version", _VERSION)]
     for name, value in payload.items():
         if isinstance(value, str | int):
@@ -44,8 +43,8 @@ def _flat(prefix: str, item: str | Entry) -> Iterator[tuple[str, str]]:
         yield from ((f"{prefix}.{name}", str(value)) for name, value in item.items())
 
 
-def decode(operation: Operation, body: bytes) -> Answer:
-    """Return the answer that the JSON protocol would have given."""
+def decode(operation: Operation, body: bytes) -> Response:
+    """Return the response in the shape of the JSON protocol."""
     root = _parse(body)
     if operation == "ReceiveMessage":
         return {"Messages": [_message(each) for each in _named(root, "Message")]}
@@ -55,7 +54,7 @@ def decode(operation: Operation, body: bytes) -> Answer:
 
 
 def error_code(body: bytes) -> str:
-    """Return the code of an error answer."""
+    """Return the code of an error response."""
     return next((_text(each, "Code") for each in _named(_parse(body), "Error")), "Unknown")
 
 
@@ -89,7 +88,7 @@ def _failed(element: Element) -> FailedEntry:
 
 
 def _named(element: Element, name: str) -> Iterator[Element]:
-    """Find elements by their local name, for not every server gives the namespace."""
+    """Find elements by their local name: not every server sets the namespace."""
     return (each for each in element.iter() if each.tag.rpartition("}")[2] == name)
 
 

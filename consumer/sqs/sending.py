@@ -1,10 +1,10 @@
-"""Sends messages, for `consumer send` and the demo."""
+"""Sends messages for `consumer send` and the demo."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import QueueError
-from consumer.sqs.answers import Entry, Payload, Transport
+from consumer.sqs.api import Entry, Payload, Transport
 
 # Amazon SQS message quotas: entries and total size of one SendMessageBatch.
 _MAX_ENTRIES = 10
@@ -14,14 +14,14 @@ _MAX_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class FifoOrder:
-    """What a FIFO queue asks of each message; ids are `prefix` and the body's position."""
+    """What a FIFO queue needs of each message; deduplication ids are `prefix` and a position."""
 
     group_id: str
     prefix: str
 
 
 def batches(bodies: Iterable[str]) -> Iterator[list[str]]:
-    """Cut bodies into batches that SQS takes: ten at most, and 1 MiB together."""
+    """Cut bodies into batches that SQS accepts: ten at most, and 1 MiB together."""
     batch: list[str] = []
     size_bytes = 0
     for body in bodies:
@@ -43,10 +43,10 @@ async def send_batch(
     timeout_seconds: float,
     fifo: FifoOrder | None = None,
 ) -> None:
-    """Send up to ten messages, those that SQS took not again.
+    """Send up to ten messages; only those that SQS rejected are sent again.
 
     Raises:
-        QueueError: the call failed, or an entry did after five tries; the rest may be sent.
+        QueueError: the call failed, or an entry failed five times; the other messages may be sent.
     """
     left = {
         str(position): _entry(str(position), body, fifo) for position, body in enumerate(bodies)
@@ -54,8 +54,8 @@ async def send_batch(
     code = ""
     for _ in range(_MAX_TRIES):
         payload: Payload = {"QueueUrl": queue_url, "Entries": list(left.values())}
-        answer = await transport.call("SendMessageBatch", payload, timeout_seconds)
-        failed = {entry["Id"]: entry for entry in answer.get("Failed") or ()}
+        response = await transport.call("SendMessageBatch", payload, timeout_seconds)
+        failed = {entry["Id"]: entry for entry in response.get("Failed") or ()}
         if not failed:
             return
         left = {key: entry for key, entry in left.items() if key in failed}

@@ -13,7 +13,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key as a provider handed it out; `token` is set for temporary ones."""
+    """An access key as its provider returned it; temporary ones have a `token`."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -22,10 +22,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What requests with the same headers share for a second.
+    """What requests with the same headers share within a second.
 
-    `canonical` is the canonical request up to its body's hash, `lines` the header lines up to the
-    signature.
+    `canonical` is the canonical request up to the hash of its body. `lines` are the header lines up
+    to the signature.
     """
 
     canonical: str = field(repr=False)
@@ -35,8 +35,8 @@ class _Head:
 class Signer:
     """Signs POST requests to one service in one region.
 
-    The signing key holds for a day and a secret key, so it is derived anew only when one of the
-    two changes; what else requests have in common is kept for their second.
+    The signing key depends on the day and the secret key, and is derived again when one of them
+    changes. Whatever else requests share is cached for a second.
     """
 
     def __init__(self, service: str, region: str) -> None:
@@ -60,10 +60,10 @@ class Signer:
         body: bytes,
         now: float,
     ) -> str:
-        """Return the header lines of a request but Host: `headers`, and those that sign it.
+        """Return a request's header lines except Host: `headers`, and those of the signature.
 
-        `host` is as the Host header has it, `path` the URL's path without its query, the names in
-        `headers` are in lower case, `now` is in seconds since the epoch. Each line ends with CRLF.
+        `host` is the value of the Host header, `path` the URL's path without its query. Names in
+        `headers` are in lower case. `now` is in seconds since the epoch. Each line ends with CRLF.
         """
         if int(now) != self._second or credentials is not self._credentials:
             self._begin(credentials, int(now))
@@ -81,7 +81,7 @@ class Signer:
         date = amz_date[:8]
         scope = f"{date}/{self._region}/{self._service}/aws4_request"
         if (credentials.secret_key, date) != self._key_for:
-            # Raises for a secret that cannot be encoded, and then nothing here has changed.
+            # A secret that cannot be encoded raises before anything here has changed.
             key = f"AWS4{credentials.secret_key}".encode()
             for part in scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")

@@ -1,4 +1,4 @@
-"""The queue as the pipeline sees it."""
+"""The pipeline's Source: receives, deletes, and changes visibility."""
 
 import re
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from uuid import NAMESPACE_OID, uuid5
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
 from consumer.pipeline.ports import MESSAGES_A_CALL, BatchFailure
-from consumer.sqs.answers import (
-    Answer,
+from consumer.sqs.api import (
     Entry,
     Operation,
     Payload,
     ReceivedMessage,
+    Response,
     Transport,
-    handle_is_void,
+    is_expired_handle,
 )
 
-# The shortest wait for which SQS asks all of its servers.
+# The shortest wait with which SQS asks all of its servers.
 _SHORT_WAIT_SECONDS = 1
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -26,8 +26,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class SqsSource:
     """Implements the pipeline's Source over a transport.
 
-    `wait_seconds` is the long poll's; every call fails `call_timeout_seconds` after it should have
-    been answered, because a connection can die without a word.
+    `wait_seconds` is the long poll's. A call without a response fails `call_timeout_seconds` after
+    the long poll, because a connection can die in silence.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SqsSource:
     async def receive(self) -> Sequence[Message]:
         """Long-poll once for up to ten messages.
 
-        After a failed receive the poll is short: only its answer shows that the queue is back.
+        After a failed receive the poll is short: only its response shows that the queue is back.
         """
         try:
             messages = await self._poll(
@@ -68,30 +68,30 @@ class SqsSource:
             "AttributeNames": ["SentTimestamp"],
         }
         seconds = wait_seconds + self._call_timeout_seconds
-        answer = await self._transport.call("ReceiveMessage", payload, seconds)
+        response = await self._transport.call("ReceiveMessage", payload, seconds)
         try:
-            return [_message_of(received) for received in answer.get("Messages") or ()]
+            return [_message_of(received) for received in response.get("Messages") or ()]
         except (KeyError, TypeError, ValueError):
             pass
-        raise QueueError("ReceiveMessage", "MalformedAnswer")
+        raise QueueError("ReceiveMessage", "MalformedResponse")
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
-        """Delete up to ten messages; return those that were not."""
+        """Delete up to ten messages; return those that SQS did not delete."""
         if not messages:
             return ()
-        # The position is the entry's id: unique in the call even if a message stands in it twice.
+        # The entry's id is its position: unique even if a message is in the batch twice.
         entries = [
             {"Id": str(position), "ReceiptHandle": message.receipt_handle}
             for position, message in enumerate(messages)
         ]
         payload: Payload = {"QueueUrl": self._queue_url, "Entries": entries}
-        answer = await self._transport.call(
+        response = await self._transport.call(
             "DeleteMessageBatch", payload, self._call_timeout_seconds
         )
-        return _refused("DeleteMessageBatch", answer, messages)
+        return _refused("DeleteMessageBatch", response, messages)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
-        """Hide up to ten messages for `seconds` from now (0: show them); return the refused."""
+        """Hide up to ten messages for `seconds` from now (0: release them); return the refused."""
         if not messages:
             return ()
         entries: list[Entry] = [
@@ -103,43 +103,43 @@ class SqsSource:
             for position, message in enumerate(messages)
         ]
         payload: Payload = {"QueueUrl": self._queue_url, "Entries": entries}
-        answer = await self._transport.call(
+        response = await self._transport.call(
             "ChangeMessageVisibilityBatch", payload, self._call_timeout_seconds
         )
-        return _refused("ChangeMessageVisibilityBatch", answer, messages)
+        return _refused("ChangeMessageVisibilityBatch", response, messages)
 
 
 def _message_of(received: ReceivedMessage) -> Message:
     sent_ms = (received.get("Attributes") or {}).get("SentTimestamp")
     if sent_ms is None:
-        # Without it the row's day and its ledger slot would differ from delivery to delivery.
-        advice = "this server gives no SentTimestamp; it cannot be used"
+        # Without it the row's day and its ledger slot would differ between deliveries.
+        advice = "this server gives no SentTimestamp and cannot be used"
         raise QueueRefusedError("ReceiveMessage", "NoSentTimestamp", advice)
     body = received["Body"]
     encoded = body.encode("utf-8", "surrogatepass")
     digest = received.get("MD5OfBody")
     if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
-        # What arrived damaged must come again, not be stored.
+        # A damaged body must be redelivered, not stored.
         raise QueueError("ReceiveMessage", "BodyDamaged")
     message_id = received["MessageId"]
     if not _UUID.fullmatch(message_id):
-        # The ledger's key: AWS's ids are UUIDs, though their documentation says only string.
+        # The ledger's key is a UUID. AWS's ids are, though its documentation says only string.
         message_id = str(uuid5(NAMESPACE_OID, message_id))
     return Message(message_id, received["ReceiptHandle"], body, int(sent_ms), len(encoded))
 
 
 def _refused(
-    operation: Operation, answer: Answer, messages: Sequence[Message]
+    operation: Operation, response: Response, messages: Sequence[Message]
 ) -> Sequence[BatchFailure]:
-    entries = answer.get("Failed")
+    entries = response.get("Failed")
     if not entries:
         return ()
     by_id = {str(position): message for position, message in enumerate(messages)}
     try:
         return [
-            BatchFailure(by_id[failed["Id"]], failed["Code"], handle_is_void(failed["Code"]))
+            BatchFailure(by_id[failed["Id"]], failed["Code"], is_expired_handle(failed["Code"]))
             for failed in entries
         ]
     except (KeyError, TypeError):
         pass
-    raise QueueError(operation, "MalformedAnswer")
+    raise QueueError(operation, "MalformedResponse")

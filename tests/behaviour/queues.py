@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer.pipeline.ports import Source
-from consumer.sqs.address import QueueAddress
-from consumer.sqs.answers import Transport
+from consumer.sqs.api import Transport
 from consumer.sqs.client import open_transport
+from consumer.sqs.queue import QueueAddress
 from consumer.sqs.sending import send_batch
 from consumer.sqs.source import SqsSource
 from devkit.sqs import SqsServer

@@ -7,9 +7,8 @@ import uvloop
 
 from consumer.runtime import run_async
 from consumer.settings.sections import HttpSettings
-from consumer.sqs.address import QueueAddress
 from consumer.sqs.client import open_transport
-from consumer.sqs.facts import queue_facts
+from consumer.sqs.queue import QueueAddress, queue_attributes
 from consumer.telemetry.health import Health
 from consumer.telemetry.http_server import serve_http
 from devkit.sqs import SqsServer
@@ -33,8 +32,8 @@ def test_the_queue_is_called_on_uvloop() -> None:
         async with SqsServer() as server:
             address = QueueAddress(server.create_queue("logins"), server.endpoint_url)
             async with open_transport(address) as transport:
-                facts = await queue_facts(transport, address.queue_url, timeout_seconds=30)
-        return facts.visibility_seconds
+                found = await queue_attributes(transport, address.queue_url, timeout_seconds=30)
+        return found.visibility_seconds
 
     assert run_async(visibility_seconds()) == 30
 

@@ -11,10 +11,9 @@ import pytest
 
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
-from consumer.sqs.address import QueueAddress
-from consumer.sqs.answers import Transport
+from consumer.sqs.api import Transport
 from consumer.sqs.client import open_transport
-from consumer.sqs.facts import queue_facts
+from consumer.sqs.queue import QueueAddress, QueueAttributes, queue_attributes
 from consumer.sqs.sending import FifoOrder, send_batch
 from consumer.sqs.source import SqsSource
 from devkit.sqs import (
@@ -90,6 +89,11 @@ class Way:
             self.transport, self.queue_url, bodies, timeout_seconds=DEADLINE_SECONDS, fifo=fifo
         )
 
+    async def attributes(self) -> QueueAttributes:
+        return await queue_attributes(
+            self.transport, self.queue_url, timeout_seconds=DEADLINE_SECONDS
+        )
+
     def place(self, operation: str, fault: Fault) -> None:
         """Let each call of the operation meet a fault."""
 
@@ -157,14 +161,14 @@ async def test_what_is_deleted_is_gone(way: Way) -> None:
     assert not await way.source().delete(())
 
 
-async def test_an_entry_that_failed_is_told_with_its_message(way: Way) -> None:
+async def test_an_entry_that_failed_is_returned_with_its_message(way: Way) -> None:
     await way.send(BODIES)
     messages = await way.source().receive()
-    internal, void = (
+    internal, expired = (
         Code("InternalError", "InternalError", 500),
         Code("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid"),
     )
-    way.place("DeleteMessageBatch", RefuseEntries({"1": internal, "3": void}))
+    way.place("DeleteMessageBatch", RefuseEntries({"1": internal, "3": expired}))
     refused = await way.source().delete(messages)
     assert [(each.message, each.code, each.handle_expired) for each in refused] == [
         (messages[1], "InternalError", False),
@@ -203,27 +207,26 @@ async def test_the_queue_is_described(way: Way) -> None:
     await way.send(["a", "b"])
     await way.source().receive()
     await way.send(["c"])
-    facts = await queue_facts(way.transport, way.queue_url, timeout_seconds=DEADLINE_SECONDS)
-    assert (facts.visibility_seconds, facts.max_receives, facts.fifo) == (5, 2, False)
-    assert (facts.visible, facts.in_flight) == (1, 2)
-    assert len(facts.warnings()) == 2
+    found = await way.attributes()
+    assert (found.visibility_seconds, found.max_receives, found.fifo) == (5, 2, False)
+    assert (found.visible, found.in_flight) == (1, 2)
+    assert len(found.warnings()) == 2
 
 
 async def test_a_fifo_queue_keeps_order(way: Way) -> None:
     way.queue_url = way.server.create_queue("events.fifo", {"FifoQueue": "true"})
     await way.send(list("abc"), FifoOrder("group", "prefix-"))
     assert [each.body for each in await way.source().receive()] == list("abc")
-    facts = await queue_facts(way.transport, way.queue_url, timeout_seconds=DEADLINE_SECONDS)
-    assert facts.fifo
+    assert (await way.attributes()).fifo
 
 
 async def test_a_queue_that_hides_nothing_is_refused(way: Way) -> None:
     queue_url = way.server.create_queue("open", {"VisibilityTimeout": "0"})
     with pytest.raises(QueueRefusedError, match="VisibilityTimeout is 0"):
-        await queue_facts(way.transport, queue_url, timeout_seconds=DEADLINE_SECONDS)
+        await queue_attributes(way.transport, queue_url, timeout_seconds=DEADLINE_SECONDS)
 
 
-async def test_a_missing_queue_needs_someone(way: Way) -> None:
+async def test_a_missing_queue_is_refused_with_advice(way: Way) -> None:
     way.queue_url += "-other"
     with pytest.raises(QueueRefusedError, match="create the queue"):
         await way.source().receive()
@@ -249,7 +252,7 @@ async def test_a_lone_surrogate_is_refused_and_not_a_crash(way: Way) -> None:
     assert way.server.queue("events").visible == 0
 
 
-async def test_transient_errors_may_be_tried_again(way: Way) -> None:
+async def test_transient_errors_are_no_refusals(way: Way) -> None:
     for code in TRANSIENT:
         way.place("ReceiveMessage", AnswerError(code))
         with pytest.raises(QueueError) as error:
@@ -259,7 +262,7 @@ async def test_transient_errors_may_be_tried_again(way: Way) -> None:
         assert error.value.code in {code.shape, code.query}
 
 
-async def test_refusals_need_someone_and_say_what_to_do(way: Way) -> None:
+async def test_refusals_have_advice(way: Way) -> None:
     for code in REFUSED:
         way.place("DeleteMessageBatch", AnswerError(code))
         with pytest.raises(QueueRefusedError) as error:
@@ -269,7 +272,7 @@ async def test_refusals_need_someone_and_say_what_to_do(way: Way) -> None:
         assert str(error.value).endswith(")"), "without advice"
 
 
-async def test_a_lost_connection_may_be_tried_again(way: Way) -> None:
+async def test_a_lost_connection_is_replaced_by_the_next_call(way: Way) -> None:
     way.place("ReceiveMessage", Disconnect())
     with pytest.raises(QueueError) as error:
         await way.source().receive()
@@ -296,7 +299,7 @@ async def test_a_cancelled_call_is_cancelled(way: Way) -> None:
     assert [each.body for each in await way.source().receive()] == ["kept"]
 
 
-async def test_a_server_that_is_gone_may_be_tried_again(way: Way) -> None:
+async def test_a_server_that_is_gone_is_called_again(way: Way) -> None:
     await way.server.__aexit__(None, None, None)
     with pytest.raises(QueueError) as error:
         await way.source().receive()
@@ -305,7 +308,7 @@ async def test_a_server_that_is_gone_may_be_tried_again(way: Way) -> None:
     assert not await way.source().receive()
 
 
-async def test_credentials_that_are_not_there_need_someone(
+async def test_missing_credentials_are_refused_with_advice(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

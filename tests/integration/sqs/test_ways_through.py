@@ -19,10 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consumer.errors import QueueError, QueueRefusedError, SettingsError
-from consumer.sqs.address import QueueAddress
-from consumer.sqs.client import open_transport
-from consumer.sqs.credentials import SessionCredentials
-from consumer.sqs.facts import queue_facts
+from consumer.sqs.client import SessionCredentials, open_transport
+from consumer.sqs.queue import QueueAddress, queue_attributes
 from devkit.sqs import SqsServer
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -109,13 +107,11 @@ async def tls_url(certificate: Path) -> AsyncIterator[str]:
 async def visibility_seconds(queue_url: str, transport: TransportName) -> int:
     endpoint_url = queue_url.rpartition("/000000000000/")[0]
     async with open_transport(QueueAddress(queue_url, endpoint_url, transport=transport)) as opened:
-        return (await queue_facts(opened, queue_url, timeout_seconds=30)).visibility_seconds
+        return (await queue_attributes(opened, queue_url, timeout_seconds=30)).visibility_seconds
 
 
 @pytest.mark.parametrize("transport", ["lean", "aiobotocore"])
-async def test_a_certificate_that_nobody_knows_is_refused(
-    tls_url: str, transport: TransportName
-) -> None:
+async def test_an_unknown_certificate_is_refused(tls_url: str, transport: TransportName) -> None:
     with pytest.raises(QueueRefusedError, match=r"CertificateNotTrusted .*AWS_CA_BUNDLE"):
         await visibility_seconds(tls_url, transport)
 
@@ -136,7 +132,7 @@ async def test_another_hosts_certificate_is_refused(
         await visibility_seconds(tls_url.replace("127.0.0.1", "localhost"), "lean")
 
 
-async def test_a_bundle_that_is_not_there_is_told(
+async def test_a_missing_bundle_is_named(
     tls_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
@@ -231,7 +227,7 @@ async def test_credentials_are_those_of_the_moment(
     assert len({each.access_key for each in keys}) == 3
 
 
-async def test_credentials_that_come_expired_may_be_asked_for_again(
+async def test_credentials_that_are_expired_on_arrival_are_no_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _credential_process(tmp_path, monkeypatch, valid_for=-300)
@@ -240,7 +236,7 @@ async def test_credentials_that_come_expired_may_be_asked_for_again(
     assert not isinstance(error.value, QueueRefusedError)
 
 
-async def test_credentials_that_do_not_come_in_time_are_not_waited_for(
+async def test_credentials_have_the_deadline_of_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = get_session()
@@ -272,7 +268,7 @@ def _refreshable(
     return SessionCredentials(session)
 
 
-async def test_a_refresh_that_does_not_come_in_time_is_not_waited_for(
+async def test_a_refresh_has_the_deadline_of_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def never() -> dict[str, str]:
@@ -288,7 +284,7 @@ async def test_a_refresh_that_does_not_come_in_time_is_not_waited_for(
                 await current(asyncio.get_running_loop().time() + 0.01)
 
 
-async def test_temporary_credentials_that_last_are_not_asked_for_again(
+async def test_temporary_credentials_that_last_are_not_refreshed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def refused() -> dict[str, str]:
@@ -305,15 +301,15 @@ async def test_temporary_credentials_that_last_are_not_asked_for_again(
 @pytest.mark.parametrize(
     "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 )
-async def test_credentials_with_the_end_of_a_line_need_someone(
+async def test_credentials_with_a_line_end_are_refused(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "something\n")
-    with pytest.raises(QueueRefusedError, match="the end of a line") as caught:
+    with pytest.raises(QueueRefusedError, match="a line end") as caught:
         await SessionCredentials(get_session())(_soon())
     assert "something" not in str(caught.value)
 
 
-async def test_credentials_that_last_are_asked_for_and_found_the_same() -> None:
+async def test_lasting_credentials_stay_the_same_object() -> None:
     current = SessionCredentials(get_session())
     assert await current(_soon()) is await current(_soon())

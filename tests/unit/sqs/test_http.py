@@ -350,7 +350,7 @@ async def test_a_connection_is_not_used_again(last: bytes) -> None:
         assert script.made == 2
 
 
-async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
+async def test_an_idle_connection_that_was_closed_is_replaced() -> None:
     async with scripted([OK], [OK]) as (script, client):
         await client.post("/", "", b"", soon())
         await eventually(lambda: script.lost == 1)
@@ -358,7 +358,7 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         assert script.made == 2
 
 
-async def test_a_kept_connection_that_closes_on_the_request_is_replaced() -> None:
+async def test_an_idle_connection_that_closes_on_the_request_is_replaced() -> None:
     async with scripted([OK, None], [OK]) as (script, client):
         await client.post("/", "", b"first", soon())
         assert (await client.post("/", "", b"again", soon())).status == 200
@@ -384,7 +384,7 @@ async def test_a_new_connection_that_closes_at_once_is_not_tried_again() -> None
         assert script.made == 1
 
 
-async def test_what_comes_unasked_closes_a_kept_connection() -> None:
+async def test_what_nothing_asked_for_closes_an_idle_connection() -> None:
     async with scripted([OK, OK]) as (script, client):
         await client.post("/", "", b"", soon())
         (connection,) = client._idle
@@ -449,13 +449,13 @@ async def test_a_failed_call_keeps_its_connection_no_longer(
         with pytest.raises((HttpError, TimeoutError)):
             await call
         del call, connection
-        await asyncio.sleep(0)  # until then the loop holds the call whose end it told us
+        await asyncio.sleep(0)  # until then the loop holds the call
         assert gone() is None
     finally:
         gc.enable()
 
 
-async def test_a_connection_that_is_not_made_in_time_is_given_up(
+async def test_a_connection_has_the_deadline_of_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def never(*_: object, **__: object) -> None:

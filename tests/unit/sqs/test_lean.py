@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from consumer.errors import QueueRefusedError
+from consumer.sqs.api import WireProtocol
 from consumer.sqs.http import HttpClient, HttpResponse
-from consumer.sqs.lean import LeanTransport, Protocol
+from consumer.sqs.lean import LeanTransport
 from consumer.sqs.signing import Credentials, Signer
 from tests.fakes.virtual_time import run_virtually
 
@@ -37,7 +38,7 @@ class Answering(HttpClient):
     ],
 )
 def test_all_of_a_call_has_the_one_deadline(
-    protocol: Protocol | None, answer: bytes, requests: int
+    protocol: WireProtocol | None, answer: bytes, requests: int
 ) -> None:
     client = Answering(answer)
     asked: list[float] = []
@@ -65,7 +66,7 @@ def test_all_of_a_call_has_the_one_deadline(
         pytest.param(Credentials("AKIDEXAMPLE", "secret", "tok€n"), id="token"),
     ],
 )
-def test_credentials_that_no_header_takes_need_someone_and_are_not_told(
+def test_credentials_that_no_header_can_have_are_refused_without_their_text(
     broken: Credentials,
 ) -> None:
     async def credentials(_: float) -> Credentials:

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.errors import QueueError, QueueRefusedError
 from consumer.messages import Message
-from consumer.sqs.answers import Answer, Operation, Payload
+from consumer.sqs.api import Operation, Payload, Response
 from consumer.sqs.source import SqsSource
 
 GOOD = {
@@ -27,10 +27,10 @@ class Answering:
     answer: object
     calls: list[tuple[Operation, float]] = field(default_factory=list)
 
-    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
         del payload
         self.calls.append((operation, seconds))
-        return cast("Answer", self.answer)
+        return cast("Response", self.answer)
 
 
 @dataclass
@@ -40,14 +40,14 @@ class FailingFirst:
     first: object
     waits: list[object] = field(default_factory=list)
 
-    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
         del operation
         self.waits.append((payload["WaitTimeSeconds"], seconds))
         if len(self.waits) > 1:
             return {}
         if isinstance(self.first, QueueError):
             raise self.first
-        return cast("Answer", self.first)
+        return cast("Response", self.first)
 
 
 def source(answer: object) -> SqsSource:
@@ -94,7 +94,7 @@ def test_no_messages_are_no_messages(answer: object) -> None:
     assert not asyncio.run(source(answer).receive())
 
 
-def test_a_damaged_body_must_come_again() -> None:
+def test_a_damaged_body_is_an_error() -> None:
     with pytest.raises(QueueError, match="ReceiveMessage: BodyDamaged"):
         received(Body="[]")
 
@@ -128,13 +128,13 @@ def test_without_a_time_of_sending_the_server_cannot_be_used() -> None:
 def test_a_malformed_message_is_an_error_without_its_text(changes: dict[str, object]) -> None:
     with pytest.raises(QueueError) as error:
         received(**changes)
-    assert str(error.value) == "ReceiveMessage: MalformedAnswer"
+    assert str(error.value) == "ReceiveMessage: MalformedResponse"
 
 
 @pytest.mark.parametrize("failed", [{"Id": "7", "Code": "x"}, {"Id": "0"}, {"Code": "x"}, "text"])
 def test_an_entry_that_was_not_asked_for_is_an_error(failed: object) -> None:
     message = received()[0]
-    with pytest.raises(QueueError, match="DeleteMessageBatch: MalformedAnswer"):
+    with pytest.raises(QueueError, match="DeleteMessageBatch: MalformedResponse"):
         asyncio.run(source({"Failed": [failed]}).delete([message]))
 
 
@@ -148,7 +148,7 @@ def test_an_entry_that_was_not_asked_for_is_an_error(failed: object) -> None:
         ("RequestThrottled", False),
     ],
 )
-def test_a_void_handle_is_final_and_a_fault_of_the_queue_is_not(code: str, *, final: bool) -> None:
+def test_an_expired_handle_is_final_and_a_queue_fault_is_not(code: str, *, final: bool) -> None:
     message = received()[0]
     (refused,) = asyncio.run(source({"Failed": [{"Id": "0", "Code": code}]}).extend([message], 9))
     assert (refused.message, refused.handle_expired) == (message, final)

@@ -1,7 +1,6 @@
-"""The parts of SQS's API that the pipeline uses, and what its error codes mean to us.
+"""The part of SQS's API that is called: operations, the shapes of responses, error codes.
 
-Shapes and codes: Amazon SQS API Reference, actions ReceiveMessage, DeleteMessageBatch,
-ChangeMessageVisibilityBatch, and "Common Errors".
+Source: Amazon SQS API Reference, the actions below and "Common Errors".
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,13 @@ Operation = Literal[
     "GetQueueAttributes",
     "SendMessageBatch",
 ]
+WireProtocol = Literal["json", "query"]
 Entry = Mapping[str, str | int]
 Payload = Mapping[str, str | int | Sequence[str | Entry]]
 
 
 class ReceivedMessage(TypedDict):
-    """One message of a ReceiveMessage answer."""
+    """One message of a ReceiveMessage response."""
 
     MessageId: str
     ReceiptHandle: str
@@ -31,15 +31,15 @@ class ReceivedMessage(TypedDict):
 
 
 class FailedEntry(TypedDict):
-    """One entry of a batch that was not acted on."""
+    """One entry of a batch that SQS did not act on."""
 
     Id: str
     Code: str
     SenderFault: bool
 
 
-class Answer(TypedDict, total=False):
-    """What the operations answer; each fills its own part, and some servers fill with null."""
+class Response(TypedDict, total=False):
+    """The members of all operations' responses; some servers give null for none."""
 
     Messages: list[ReceivedMessage] | None
     Failed: list[FailedEntry] | None
@@ -47,23 +47,26 @@ class Answer(TypedDict, total=False):
 
 
 class Transport(Protocol):
-    """A way to call SQS."""
+    """One way to call SQS."""
 
-    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Answer:
-        """Call once, without trying again, within `seconds`.
+    async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
+        """Call once, within `seconds`.
 
         Raises:
-            QueueError: it failed and may be tried again.
-            QueueRefusedError: it will go on failing until someone acts.
+            QueueError: the call failed and may be repeated.
+            QueueRefusedError: the call will fail until someone acts.
         """
 
 
-_NEEDS_SOMEONE = {
+_GRANT = "grant sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility and GetQueueAttributes"
+
+# What to do about the errors that last until someone acts.
+_ADVICE = {
     "NonExistentQueue": "create the queue, or correct sqs.queue_url",
     "QueueDoesNotExist": "create the queue, or correct sqs.queue_url",
     "InvalidAddress": "correct sqs.queue_url",
-    "AccessDenied": "grant sqs:ReceiveMessage, DeleteMessage and ChangeMessageVisibility",
-    "AccessDeniedException": "grant sqs:ReceiveMessage, DeleteMessage and ChangeMessageVisibility",
+    "AccessDenied": _GRANT,
+    "AccessDeniedException": _GRANT,
     "InvalidSecurity": "use https and valid credentials",
     "ExpiredToken": "refresh the AWS credentials",
     "ExpiredTokenException": "refresh the AWS credentials",
@@ -80,11 +83,11 @@ _NEEDS_SOMEONE = {
     "RequestExpired": "set this machine's clock",
     "SignatureDoesNotMatch": "check the AWS credentials, the region and this machine's clock",
     "UnrecognizedClientException": "check the AWS credentials",
-    "NoCredentials": "give AWS credentials by environment, profile or role",
-    "PartialCredentialsError": "give both parts of the AWS credentials",
+    "NoCredentials": "set AWS credentials by environment, profile or role",
+    "PartialCredentialsError": "set both parts of the AWS credentials",
     "ProfileNotFound": "correct AWS_PROFILE or ~/.aws/config",
     "ConfigParseError": "correct ~/.aws/config",
-    "CertificateNotTrusted": "let AWS_CA_BUNDLE name the file of the authority that signed it",
+    "CertificateNotTrusted": "set AWS_CA_BUNDLE to the file of the authority that signed it",
     "KmsAccessDenied": "grant kms:Decrypt on the queue's key",
     "KMS.AccessDeniedException": "grant kms:Decrypt on the queue's key",
     "KmsDisabled": "enable the queue's KMS key",
@@ -100,25 +103,25 @@ _NEEDS_SOMEONE = {
     "UnsupportedOperation": "check that sqs.queue_url names an SQS queue",
 }
 
-# The handle is void (ReceiptHandleIsInvalid), or the message is deleted, visible again, or has
-# been invisible for twelve hours (InvalidParameterValue, MessageNotInflight).
-_VOID_HANDLE = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"}
-
-
-def bare_code(code: str) -> str:
-    """Strip the namespaces of the two protocols; the query protocol has a few names of its own."""
-    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
+# InvalidParameterValue and MessageNotInflight: the message is deleted, is visible, or has been
+# invisible for twelve hours.
+_EXPIRED_HANDLE = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"}
 
 
 def error_of(operation: str, code: str) -> QueueError:
-    """Return the error to raise for an SQS error code of either protocol."""
-    bare = bare_code(code)
-    advice = _NEEDS_SOMEONE.get(bare)
+    """Return the error to raise for an error code of either protocol."""
+    bare = _bare(code)
+    advice = _ADVICE.get(bare)
     if advice is None:
         return QueueError(operation, bare)
     return QueueRefusedError(operation, bare, advice)
 
 
-def handle_is_void(code: str) -> bool:
-    """Tell whether a failed entry says that its receipt handle will never work again."""
-    return bare_code(code) in _VOID_HANDLE
+def is_expired_handle(code: str) -> bool:
+    """Whether a failed entry's receipt handle can never be used again."""
+    return _bare(code) in _EXPIRED_HANDLE
+
+
+def _bare(code: str) -> str:
+    """Strip the namespaces of the two protocols; the query protocol has a few names of its own."""
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
