@@ -24,17 +24,14 @@ class Backoff:
         self._max_seconds = max_seconds
         self._uniform = uniform
         self._ceiling_seconds = min_seconds
-
-    @property
-    def failing(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._ceiling_seconds > self._min_seconds
+        self.failing = False  # whether the last attempt failed
 
     def pause_seconds(self, *, refused: bool = False) -> float:
         """Count a failure and return the pause before the next attempt.
 
         A refused call fails until someone acts, so its ceiling is the highest at once.
         """
+        self.failing = True
         doubled = min(self._max_seconds, self._ceiling_seconds * 2)
         self._ceiling_seconds = self._max_seconds if refused else doubled
         return self._uniform(self._min_seconds, self._ceiling_seconds)
@@ -42,6 +39,7 @@ class Backoff:
     def succeeded(self) -> None:
         """Start again from the shortest pause."""
         self._ceiling_seconds = self._min_seconds
+        self.failing = False
 
 
 class RetryState:

@@ -37,6 +37,12 @@ def test_a_success_starts_again_from_the_shortest() -> None:
     assert backoff.pause_seconds() == 0.4
 
 
+def test_a_failure_shows_even_if_the_shortest_pause_is_the_longest() -> None:
+    backoff = Backoff(3.0, 3.0, highest)
+    assert backoff.pause_seconds() == 3.0
+    assert backoff.failing
+
+
 @given(st.integers(0), st.lists(st.booleans(), min_size=1, max_size=50))
 def test_no_pause_is_shorter_or_longer_than_the_settings_say(seed: int, tries: list[bool]) -> None:
     # S311: jitter needs no secrecy.
