@@ -21,8 +21,8 @@ from consumer.pipeline.retrying import Backoff
 from consumer.postgres.connection import ConnectionSettings, briefly_connected
 from consumer.postgres.inspect import inspect_table
 from consumer.postgres.key_registry import register_fingerprints
-from consumer.postgres.pruning import prune_ledger
-from consumer.postgres.sink import PostgresSink
+from consumer.postgres.schema import prune_ledger
+from consumer.postgres.sink import PostgresSink, WriteStatement
 from consumer.runtime import on_hangup, on_termination
 from consumer.settings.endpoints import connection_settings_of, key_source_of, queue_address_of
 from consumer.settings.sections import Settings, SqsSettings
@@ -195,7 +195,8 @@ async def _run(plan: _Plan, signals: _Signals, observers: _Observers) -> None:
         emit(telemetry.Listening(http.host, port))
         ring = await startup.reach(lambda: _load_key_ring(plan, emit))
         kinds = await startup.reach(lambda: _check_database(plan, ring))
-        sink = await stack.enter_async_context(PostgresSink(plan.connection, plan.table, kinds))
+        statement = WriteStatement(plan.table, kinds)
+        sink = await stack.enter_async_context(PostgresSink(plan.connection, statement))
         transport = await stack.enter_async_context(open_transport(plan.queue))
         attributes = await startup.reach(lambda: _queue_attributes(plan, transport, emit))
         pipeline = Pipeline(

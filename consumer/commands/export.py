@@ -1,15 +1,22 @@
 """`consumer export`."""
 
 import sys
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
+import asyncpg
 import click
 
 from consumer.commands.context import CommandContext
-from consumer.postgres.export import copy_out
+from consumer.events.table import ColumnKinds, Table
+from consumer.postgres.errors import DRIVER_FAILURES, translated
 from consumer.postgres.inspect import table_kinds
+from consumer.postgres.queries import fill, identifier, joined, load_queries, qualified
+from consumer.postgres.sink import columns_present
 from consumer.runtime import run_async
+
+_COPY_TABLE = load_queries("consumer.postgres", "sql/queries.sql")["copy_table"]
 
 
 @click.command()
@@ -54,3 +61,25 @@ async def _export(context: CommandContext, stream: BinaryIO) -> int:
         rows = await copy_out(connection, context.table, kinds, stream)
     stream.flush()
     return rows
+
+
+async def copy_out(
+    connection: asyncpg.Connection,
+    table: Table,
+    kinds: ColumnKinds,
+    output: PathLike[str] | BinaryIO,
+) -> int:
+    """Stream the table as CSV with a header, in UTF-8, and return the number of rows.
+
+    NULL is an empty field, an empty text is `""`. Rows are read only as fast as they are written:
+    memory does not grow with the table.
+
+    Raises:
+        DatabaseError: as of any statement.
+        OSError: `output` takes no more.
+    """
+    columns = joined(identifier(column.name) for column in columns_present(table, kinds))
+    query = fill(_COPY_TABLE, table=qualified(table.name), columns=columns)
+    with translated(DRIVER_FAILURES):
+        status = await connection.copy_from_query(query, output=output, format="csv", header=True)
+    return int(status.rsplit(" ", 1)[-1])

@@ -4,8 +4,7 @@ import click
 
 from consumer.commands.context import CommandContext
 from consumer.events.model import duplicates_views_of, tokens_of
-from consumer.postgres.roles import grant_roles
-from consumer.postgres.schema import add_column, migrate as bring_up_to_date
+from consumer.postgres.schema import add_column, grant_roles, migrate as bring_up_to_date
 from consumer.runtime import run_async
 
 

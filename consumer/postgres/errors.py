@@ -1,8 +1,11 @@
-"""What a failure of PostgreSQL or its driver means to us."""
+"""What a failure of PostgreSQL or of its driver means, by SQLSTATE, and what to do about it."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import asyncpg
 
@@ -13,91 +16,117 @@ from consumer.errors import (
     StatementTooSlowError,
 )
 
-Failure = (
-    asyncpg.PostgresError
-    | asyncpg.InterfaceError
-    | asyncpg.InternalClientError
-    | OSError
-    | RuntimeError
-)
-DRIVER_FAILURES: tuple[type[Failure], ...] = (
+DRIVER_FAILURES: tuple[type[Exception], ...] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # also when no host is writable
 )
-FAILURES = (
+FAILURES: tuple[type[Exception], ...] = (
     *DRIVER_FAILURES,
     OSError,  # and with it TimeoutError, name resolution and TLS
     RuntimeError,  # uvloop's, for a write to a transport that the peer has just closed
 )
 
-# 44 is a view's WITH CHECK OPTION, P0001 what a trigger of the table's owner raises.
-_DATA = ("22", "23", "44", "P0001")
-_REFUSED = ("28", "3D", "3F", "42")
-_LINK_LOST = ("08", "25006", "57P")
 
-_STATEMENT_TIMEOUT = "57014"
+class Ends(Enum):
+    """Which connections a failed statement ends."""
+
+    NONE = auto()
+    ITS_OWN = auto()
+    ALL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    error: type[DatabaseError] = DatabaseError
+    advice: str = ""
+    ends: Ends = Ends.ITS_OWN
+
+
+_ROW = _Meaning(DataRejectedError, ends=Ends.NONE)
 _POOLED = "behind PgBouncer's transaction mode set statement_cache_size to 0"
-# By SQLSTATE, or else by its class.
-_ADVICE = {
-    "08P01": _POOLED,
-    "25006": "the server is read-only, as after a failover",
-    "26000": _POOLED,
-    "28": "check the user and the password in the DSN, and pg_hba.conf",
-    "3D": "the DSN names a database that does not exist",
-    "3F": "a schema is missing: run `consumer migrate`",
-    "42": "a table, column or right is missing: run `consumer check`",
-    "42501": "this role lacks a right: `consumer check` names those that `run` needs, and `consumer"
-    " migrate --roles` makes a role for each work",
-    "42P05": _POOLED,
-    "53300": "the server has no connection left",
+
+# By SQLSTATE, by its first three characters or by its class (PostgreSQL documentation, appendix A).
+# What is not here is transient: it may pass by itself.
+_MEANINGS = {
+    "08": _Meaning(ends=Ends.ALL),
+    "08P01": _Meaning(advice=_POOLED, ends=Ends.ALL),
+    "22": _ROW,
+    "23": _ROW,
+    "25006": _Meaning(advice="the server is read-only, as after a failover", ends=Ends.ALL),
+    "26000": _Meaning(advice=_POOLED),
+    "28": _Meaning(
+        DatabaseRefusedError, "check the user and the password in the DSN, and pg_hba.conf"
+    ),
+    "3D": _Meaning(DatabaseRefusedError, "the DSN names a database that does not exist"),
+    "3F": _Meaning(DatabaseRefusedError, "a schema is missing: run `consumer migrate`"),
+    "42": _Meaning(
+        DatabaseRefusedError, "a table, column or right is missing: run `consumer check`"
+    ),
+    "42501": _Meaning(
+        DatabaseRefusedError,
+        "this role lacks a right: `consumer check` names those that `run` needs, and"
+        " `consumer migrate --roles` makes a role for each work",
+    ),
+    "42P05": _Meaning(DatabaseRefusedError, _POOLED),
+    "44": _ROW,  # a view's WITH CHECK OPTION
+    "53300": _Meaning(advice="the server has no connection left"),
+    "57014": _Meaning(StatementTooSlowError),
+    "57P": _Meaning(ends=Ends.ALL),
+    "P0001": _ROW,  # what a trigger of the table's owner raises
 }
-
-
-def translate(failure: Failure) -> DatabaseError:
-    """Our error for a driver's error, without its text: that may quote the data.
-
-    Classes 22, 23 and 44 and what a trigger raises are the data's fault; 28, 3D, 3F and 42 need
-    someone to act (PostgreSQL documentation, appendix A); whatever else there is, known or unknown,
-    may pass by itself.
-    """
-    if isinstance(failure, ssl.SSLCertVerificationError):
-        return DatabaseRefusedError(type(failure).__name__, "check sslmode and sslrootcert")
-    if isinstance(failure, asyncpg.ClientConfigurationError):
-        return DatabaseRefusedError(type(failure).__name__, "check the DSN")
-    code = sqlstate_of(failure)
-    if code is None:
-        return DatabaseError(type(failure).__name__)
-    if code.startswith(_DATA):
-        named = getattr(failure, "constraint_name", None) or getattr(failure, "column_name", None)
-        return DataRejectedError(code, named)
-    if code == _STATEMENT_TIMEOUT:
-        return StatementTooSlowError(code)
-    kind = DatabaseRefusedError if code.startswith(_REFUSED) else DatabaseError
-    return kind(code, _ADVICE.get(code) or _ADVICE.get(code[:2], ""))
-
-
-def sqlstate_of(failure: BaseException) -> str | None:
-    """The SQLSTATE, or None if the server gave none."""
-    code = failure.sqlstate if isinstance(failure, asyncpg.PostgresError) else None
-    return code if isinstance(code, str) else None
-
-
-def is_data(failure: BaseException) -> bool:
-    """Whether the statement failed for its data: then the connection is as good as before."""
-    return (sqlstate_of(failure) or "").startswith(_DATA)
-
-
-def is_link_lost(failure: BaseException) -> bool:
-    """Whether the other connections to this server are as bad as the one that failed."""
-    code = sqlstate_of(failure)
-    return isinstance(failure, FAILURES) if code is None else code.startswith(_LINK_LOST)
+_TRANSIENT = _Meaning()
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 
 
 @contextmanager
-def translated(failures: tuple[type[Failure], ...] = FAILURES) -> Iterator[None]:
-    """Raise our error in place of the driver's; for statements that carry no row."""
+def translated(
+    failures: tuple[type[Exception], ...] = FAILURES,
+    *,
+    timeout: type[DatabaseError] = DatabaseError,
+) -> Iterator[None]:
+    """Raise our error in place of the driver's, and hold nothing of the driver's.
+
+    The driver's text may quote a row. `failures` are its exceptions; a body that does more than
+    talk to the database takes DRIVER_FAILURES. `timeout` is raised for a TimeoutError.
+
+    Raises:
+        DatabaseError: one of its subclasses, by SQLSTATE.
+    """
     try:
         yield
     except failures as failure:
-        raise translate(failure) from None
+        error = timeout("TimeoutError") if isinstance(failure, TimeoutError) else _error_of(failure)
+        try:
+            raise error from None
+        finally:
+            error.__context__ = None  # `from None` only hides it
+
+
+def ends(error: DatabaseError) -> Ends:
+    """Which connections a statement that failed with this error ends."""
+    if not _SQLSTATE.fullmatch(error.sqlstate):
+        return Ends.ALL  # the server did not answer
+    return _meaning_of(error.sqlstate).ends
+
+
+def _error_of(failure: Exception) -> DatabaseError:
+    name = type(failure).__name__
+    match failure:
+        case ssl.SSLCertVerificationError():
+            return DatabaseRefusedError(name, "check sslmode and sslrootcert")
+        case asyncpg.ClientConfigurationError() | ValueError():
+            return DatabaseRefusedError(name, "check the DSN")
+        case asyncpg.PostgresError(sqlstate=str(code)):
+            meaning = _meaning_of(code)
+            if meaning.error is DataRejectedError:
+                column = failure.constraint_name or failure.column_name
+                return DataRejectedError(code, column)
+            return meaning.error(code, meaning.advice)
+        case _:
+            return DatabaseError(name)
+
+
+def _meaning_of(sqlstate: str) -> _Meaning:
+    prefixes = (sqlstate[:length] for length in (5, 3, 2))
+    return next((_MEANINGS[each] for each in prefixes if each in _MEANINGS), _TRANSIENT)

@@ -1,10 +1,10 @@
-"""Looks at the database before the first write: what is there, and what this role may do.
+"""Inspects the database before the first write: what it has, and what this role may do.
 
-Whatever would make every batch fail, or would change a value on its way into the table, is found
-here and named in one line with what to do about it.
+Whatever would make every batch fail, or would change a value on its way into the table, is one
+finding: a line, with what to do about it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import asyncpg
@@ -12,8 +12,16 @@ import asyncpg
 from consumer.errors import DatabaseRefusedError
 from consumer.events.table import Column, ColumnKinds, Kind, Table
 from consumer.postgres.errors import translated
-from consumer.postgres.queries import load_statement, qualified
-from consumer.postgres.schema import migrations, schema_version
+from consumer.postgres.queries import load_queries, qualified
+from consumer.postgres.schema import NEWEST_VERSION, schema_version, type_of
+
+_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_ARRAY_NULLS = _QUERIES["array_nulls"]
+_COLUMNS = _QUERIES["columns"]
+_MAY_PRUNE_LEDGER = _QUERIES["may_prune_ledger"]
+_MAY_USE_SCHEMA = _QUERIES["may_use_schema"]
+_MISSING_RIGHTS = _QUERIES["missing_rights"]
+_SCHEMA_EXISTS = _QUERIES["schema_exists"]
 
 _KINDS = {
     "text": Kind.TEXT,
@@ -23,13 +31,12 @@ _KINDS = {
     "date": Kind.DATE,
 }
 _MIGRATE = "run `consumer migrate`"
-_UPKEEP = "consumer.truncate_idle_slots()"
-_MAY_TRUNCATE = f"SELECT has_function_privilege(to_regprocedure('{_UPKEEP}'), 'EXECUTE')"
+_NOT_PRUNED = "the ledger will only grow: GRANT EXECUTE ON FUNCTION consumer.truncate_idle_slots()"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `advice` says what to do; with `ok` it is a hint."""
+    """One thing that was inspected. `advice` says what to do; with `ok` it is a hint."""
 
     ok: bool
     what: str
@@ -39,9 +46,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All that was found. `kinds` has the columns that can be written.
+    """All findings. `kinds` has the columns that can be written.
 
-    `is_migrated`: schema `consumer` is there as this release makes it, and may be used.
+    `is_migrated`: schema `consumer` is as this release makes it, and this role may use it.
     """
 
     findings: tuple[Finding, ...]
@@ -55,55 +62,9 @@ class Inspection:
                 raise DatabaseRefusedError(finding.sqlstate, f"{finding.what}: {finding.advice}")
 
 
-async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
-    """Look at schema `consumer`, at the table and at this role's rights; raises DatabaseError."""
-    with translated():
-        findings = await _bookkeeping(connection)
-        settings = await _settings(connection)
-        records = await connection.fetch(
-            load_statement("consumer.postgres", "sql/columns.sql"), qualified(table.name)
-        )
-    is_migrated = all(finding.ok for finding in findings)
-    findings += settings
-    actual = {record["name"]: _Actual(**record) for record in records}
-    if not actual:
-        missing = _failure(f"table {table.name} is missing", _MIGRATE, "42P01")
-        return Inspection((*findings, missing), {}, is_migrated)
-    findings += _columns(table, actual)
-    return Inspection(tuple(findings), _kinds(table, actual), is_migrated)
-
-
-async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
-    """The kinds of the columns to write.
-
-    Raises:
-        DatabaseRefusedError: with the first thing in the way, if anything is.
-        DatabaseError: as of any statement.
-    """
-    inspection = await inspect(connection, table)
-    inspection.raise_first_failure()
-    return inspection.kinds
-
-
-async def table_kinds(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
-    """The kinds of the columns that are there, for whoever needs no right to write them.
-
-    Raises:
-        DatabaseRefusedError: the table is missing.
-        DatabaseError: as of any statement.
-    """
-    with translated():
-        records = await connection.fetch(
-            load_statement("consumer.postgres", "sql/columns.sql"), qualified(table.name)
-        )
-    if not records:
-        raise DatabaseRefusedError("42P01", f"table {table.name} is missing: {_MIGRATE}")
-    return _kinds(table, {record["name"]: _Actual(**record) for record in records})
-
-
 @dataclass(frozen=True, slots=True)
 class _Actual:
-    """A column as it is; `length` counts characters, None where there is no limit."""
+    """A column as the database has it; `length` counts characters, None is without limit."""
 
     name: str
     type: str
@@ -114,29 +75,70 @@ class _Actual:
     may_insert: bool
 
 
-async def _bookkeeping(connection: asyncpg.Connection) -> list[Finding]:
-    if await connection.fetchval("SELECT to_regnamespace('consumer')") is None:
-        return [_failure("schema consumer is missing", _MIGRATE, "3F000")]
-    if not await connection.fetchval("SELECT has_schema_privilege('consumer', 'USAGE')"):
+async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
+    """Inspect schema `consumer`, the table and this role's rights; raises DatabaseError."""
+    with translated():
+        schema = await _schema_finding(connection)
+        settings = await _settings_findings(connection)
+        actual = await _actual_columns(connection, table)
+    columns = _table_findings(table, actual)
+    return Inspection((schema, *settings, *columns), _kinds(table, actual), schema.ok)
+
+
+async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
+    """The kinds of the columns to write.
+
+    Raises:
+        DatabaseRefusedError: with the first failure that `inspect` finds.
+        DatabaseError: as of any statement.
+    """
+    inspection = await inspect(connection, table)
+    inspection.raise_first_failure()
+    return inspection.kinds
+
+
+async def table_kinds(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
+    """The kinds of the columns that the table has, for commands that only read them.
+
+    Raises:
+        DatabaseRefusedError: the table is missing.
+        DatabaseError: as of any statement.
+    """
+    with translated():
+        actual = await _actual_columns(connection, table)
+    if not actual:
+        raise DatabaseRefusedError("42P01", f"table {table.name} is missing: {_MIGRATE}")
+    return _kinds(table, actual)
+
+
+async def _actual_columns(connection: asyncpg.Connection, table: Table) -> Mapping[str, _Actual]:
+    records = await connection.fetch(_COLUMNS, qualified(table.name))
+    return {record["name"]: _Actual(**record) for record in records}
+
+
+async def _schema_finding(connection: asyncpg.Connection) -> Finding:
+    if not await connection.fetchval(_SCHEMA_EXISTS):
+        return _failure("schema consumer is missing", _MIGRATE, "3F000")
+    if not await connection.fetchval(_MAY_USE_SCHEMA):
         advice = "GRANT USAGE ON SCHEMA consumer"
-        return [_failure("this role may not use schema consumer", advice, "42501")]
-    lacking = await connection.fetch(load_statement("consumer.postgres", "sql/missing_rights.sql"))
+        return _failure("this role may not use schema consumer", advice, "42501")
+    lacking = await connection.fetch(_MISSING_RIGHTS)
     rights = ", ".join(f"{right['privilege']} ON {right['what']}" for right in lacking)
     if any(right["present"] for right in lacking):
-        return [_failure("this role lacks rights in schema consumer", f"GRANT {rights}", "42501")]
-    version, known = await schema_version(connection), migrations()[-1][0]
-    if version != known:
-        what = f"schema consumer is at version {version}, this release is at {known}"
-        return [_failure(what, _MIGRATE if version < known else "run a newer release", "55000")]
+        return _failure("this role lacks rights in schema consumer", f"GRANT {rights}", "42501")
+    version = await schema_version(connection)
+    if version != NEWEST_VERSION:
+        what = f"schema consumer is at version {version}, this release is at {NEWEST_VERSION}"
+        advice = _MIGRATE if version < NEWEST_VERSION else "run a newer release"
+        return _failure(what, advice, "55000")
     if lacking:
-        return [_failure("schema consumer lacks tables", f"restore these: {rights}", "42P01")]
-    may_truncate = await connection.fetchval(_MAY_TRUNCATE)
-    hint = "" if may_truncate else f"the ledger will only grow: GRANT EXECUTE ON FUNCTION {_UPKEEP}"
-    return [_ok(f"schema consumer: version {version}", hint)]
+        return _failure("schema consumer lacks tables", f"restore these: {rights}", "42P01")
+    may_prune = await connection.fetchval(_MAY_PRUNE_LEDGER)
+    return _ok(f"schema consumer: version {version}", "" if may_prune else _NOT_PRUNED)
 
 
-async def _settings(connection: asyncpg.Connection) -> list[Finding]:
-    if await connection.fetchval("SHOW array_nulls") == "on":
+async def _settings_findings(connection: asyncpg.Connection) -> list[Finding]:
+    if await connection.fetchval(_ARRAY_NULLS):
         return []
     what, advice = "array_nulls is off, and NULL would become a text", "reset it for this role"
     return [_failure(what, advice, "55000")]
@@ -150,28 +152,27 @@ def _kinds(table: Table, actual: Mapping[str, _Actual]) -> ColumnKinds:
     }
 
 
-def _columns(table: Table, actual: Mapping[str, _Actual]) -> list[Finding]:
-    findings = []
+def _table_findings(table: Table, actual: Mapping[str, _Actual]) -> Iterator[Finding]:
+    if not actual:
+        yield _failure(f"table {table.name} is missing", _MIGRATE, "42P01")
+        return
     for column in table.columns:
         name = f"column {table.name}.{column.name}"
         if column.name in actual:
-            findings.append(_column(name, column, actual[column.name]))
+            yield _column_finding(name, column, actual[column.name])
         elif not column.optional:
-            findings.append(_failure(f"{name} is missing", f"add it: {_declared(column)}", "42703"))
+            yield _failure(f"{name} is missing", f"add it: {_declared(column)}", "42703")
     written = {column.name for column in table.columns}
-    findings.extend(
-        _failure(
-            f"column {table.name}.{name} is NOT NULL without a default, and is not of the event",
-            "give it a default or drop NOT NULL",
-            "23502",
-        )
-        for name, other in actual.items()
-        if name not in written and other.not_null and not other.has_default
-    )
-    return findings
+    for name, other in actual.items():
+        if name not in written and other.not_null and not other.has_default:
+            yield _failure(
+                f"column {table.name}.{name} is NOT NULL without a default and is not of the event",
+                "give it a default or drop NOT NULL",
+                "23502",
+            )
 
 
-def _column(name: str, column: Column, actual: _Actual) -> Finding:
+def _column_finding(name: str, column: Column, actual: _Actual) -> Finding:
     kind = _KINDS.get(actual.type)
     if kind not in column.kinds:
         return _failure(f"{name} is {actual.type}", f"make it {_declared(column)}", "42804")
@@ -188,9 +189,7 @@ def _column(name: str, column: Column, actual: _Actual) -> Finding:
 
 
 def _declared(column: Column) -> str:
-    limit = f"({column.length})" if column.length is not None else ""
-    names = {Kind.TEXT: f"varchar{limit}", Kind.INTEGER: "integer", Kind.DATE: "date"}
-    return " or ".join(names[kind] for kind in column.kinds)
+    return " or ".join(type_of(column, kind) for kind in column.kinds)
 
 
 def _failure(what: str, advice: str, sqlstate: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Keeps two different keys from going by the same name."""
+"""The key registry: the fingerprint of each masking key, so that no two keys have the same name."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,39 +17,41 @@ _FIRST_SEEN = _QUERIES["first_seen"]
 
 
 async def register_fingerprints(
-    connection: asyncpg.Connection, checks: Mapping[str, bytes]
+    connection: asyncpg.Connection, fingerprints: Mapping[str, bytes]
 ) -> None:
-    """Compare each key's check with the one that the database has, and leave the new ones there.
+    """Compare fingerprints, by kid, with the registered ones, and register those that are new.
 
     Of two replicas that start at once with different keys under one name, the first decides. A
-    ring that is refused leaves nothing behind: its other names are free still.
+    ring that is refused registers nothing: its other names stay free.
 
     Raises:
-        KeyRingError: the database knows another key under one of the names.
+        KeyRingError: another key is registered under one of the names.
         DatabaseError: as of any statement.
     """
     with translated():
         async with connection.transaction():
-            # Waits for another replica that is about to leave the same names, until it commits.
-            await connection.execute(_REGISTER, list(checks), list(checks.values()))
+            # Waits until another replica that registers the same names commits.
+            await connection.execute(_REGISTER, list(fingerprints), list(fingerprints.values()))
             # A statement of its own, so that it sees what that replica committed.
-            await compare_fingerprints(connection, checks)
+            await compare_fingerprints(connection, fingerprints)
 
 
-async def compare_fingerprints(connection: asyncpg.Connection, checks: Mapping[str, bytes]) -> None:
-    """Compare each key's check with the one that the database has, if it has one.
+async def compare_fingerprints(
+    connection: asyncpg.Connection, fingerprints: Mapping[str, bytes]
+) -> None:
+    """Compare fingerprints, by kid, with those that are registered.
 
     Raises:
-        KeyRingError: the database knows another key under one of the names.
+        KeyRingError: another key is registered under one of the names.
         DatabaseError: as of any statement.
     """
     with translated():
-        known = await connection.fetch(_REGISTERED, list(checks))
+        registered = await connection.fetch(_REGISTERED, list(fingerprints))
     faults = [
         f"{kid} is not the key that this database knows as {kid}: use the key ring of the other"
         " replicas, or give the new key a name of its own"
-        for kid, check in known
-        if not compare_digest(checks[kid], check)
+        for kid, fingerprint in registered
+        if not compare_digest(fingerprints[kid], fingerprint)
     ]
     if faults:
         raise KeyRingError(*faults)

@@ -1,47 +1,81 @@
-"""Makes and upgrades schema `consumer`, and an event's table where there is none."""
+"""Creates and upgrades schema `consumer`, its roles and an event's table; prunes the ledger."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import Self
 
 import asyncpg
 
 from consumer.errors import DatabaseRefusedError, SettingsError
 from consumer.events.table import Column, DuplicatesView, Kind, Table
 from consumer.postgres.errors import translated
-from consumer.postgres.queries import identifier, literal, load_statement, qualified
+from consumer.postgres.queries import (
+    Sql,
+    fill,
+    identifier,
+    joined,
+    literal,
+    load_queries,
+    load_statement,
+    qualified,
+)
 
-_OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
+ROLES = ("consumer_writer", "consumer_analyst", "consumer_officer", "consumer_maintenance")
 _DUPLICATE_TABLE = "42P07"
+_OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
+_UNDEFINED_TABLE = "42P01"
 
-# Whoever comes second waits, and then finds nothing to do.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('consumer.migrate', 0))"
-_APPLIED = """
-    CREATE TABLE consumer.migrations (
-        number integer PRIMARY KEY,
-        name text NOT NULL,
-        applied_at timestamptz NOT NULL DEFAULT now()
+_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_PRUNE_LEDGER = _QUERIES["prune_ledger"]
+_LOCK_MIGRATIONS = _QUERIES["lock_migrations"]
+_CREATE_MIGRATIONS = _QUERIES["create_migrations"]
+_NEWEST_MIGRATION = _QUERIES["newest_migration"]
+_RECORD_MIGRATION = _QUERIES["record_migration"]
+_LEAVE_SCHEMA_CONSUMER = _QUERIES["leave_schema_consumer"]
+_CREATE_TABLE = _QUERIES["create_table"]
+_LIMIT_LOCK_WAIT = _QUERIES["limit_lock_wait"]
+_ADD_COLUMN = _QUERIES["add_column"]
+_CREATE_DUPLICATES_VIEW = _QUERIES["create_duplicates_view"]
+_RELATION_EXISTS = _QUERIES["relation_exists"]
+_SCHEMA_EXISTS = _QUERIES["schema_exists"]
+_CREATE_SCHEMA = _QUERIES["create_schema"]
+_COLUMNS = _QUERIES["columns"]
+_SCHEMA_OF_TABLE = _QUERIES["schema_of_table"]
+_VIEW_READS_TABLE = _QUERIES["view_reads_table"]
+_GRANT_ROLES = load_statement("consumer.postgres", "sql/roles.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A file of sql/migrations; schema `consumer` is at version `number` after it."""
+
+    number: int
+    name: str
+    text: str
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        number, _, _ = name.partition("_")
+        return cls(int(number), name, load_statement("consumer.postgres", f"sql/migrations/{name}"))
+
+
+MIGRATIONS = tuple(
+    Migration.load(path.name)
+    for path in sorted(
+        files("consumer.postgres").joinpath("sql/migrations").iterdir(), key=lambda path: path.name
     )
-"""
-# The default path is "$user", public: a role that is called consumer would make the event's table
-# in our schema, where no analyst looks for it.
-_OUT_OF_OUR_SCHEMA = """
-    SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
-    FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
-    WHERE name <> 'consumer' HAVING count(*) > 0
-"""
-_COLUMNS = """
-    SELECT attname FROM pg_catalog.pg_attribute
-    WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
-"""
+)
+NEWEST_VERSION = MIGRATIONS[-1].number
 
 
 async def migrate(
-    connection: asyncpg.Connection, table: Table, repeats: Sequence[DuplicatesView] = ()
+    connection: asyncpg.Connection, table: Table, views: Sequence[DuplicatesView] = ()
 ) -> tuple[str, ...]:
     """Bring the database to this release's schema; return a line for each thing done.
 
-    All of it in one transaction, and safe when several replicas do it at once. A table that is
-    there is never altered. A view is made only if its table has all of its columns.
+    It is one transaction, and safe when several replicas do it at once. An existing table is never
+    altered. A view is created only if its table has all of its columns.
 
     Raises:
         DatabaseRefusedError: the database is of a newer release, or this role lacks a right.
@@ -49,150 +83,176 @@ async def migrate(
     """
     with translated():
         async with connection.transaction():
-            await connection.execute(_LOCK)
+            await connection.execute(_LOCK_MIGRATIONS)
             done = await _upgrade(connection)
-            if await connection.fetchval("SELECT to_regclass($1)", qualified(table.name)) is None:
-                await connection.execute(_OUT_OF_OUR_SCHEMA)
+            if not await connection.fetchval(_RELATION_EXISTS, qualified(table.name)):
+                await connection.execute(_LEAVE_SCHEMA_CONSUMER)
                 await connection.execute(create_table(table))
                 done.append(f"created table {table.name}")
-            for each in repeats:
-                done += await _make_view(connection, each)
+            for view in views:
+                done += await _create_view(connection, view)
     return tuple(done)
 
 
 async def add_column(connection: asyncpg.Connection, table: Table, name: str) -> tuple[str, ...]:
-    """Add an optional column to the table, if it is not there; return a line if it was not.
+    """Add an optional column to the table, if it is missing; return a line if it was.
 
     Raises:
         SettingsError: the model has no optional column of this name.
-        DatabaseError: 55P03 if the table is in use longer than we wait; try again later.
+        DatabaseError: 55P03 if the table is in use for longer than we wait; try again later.
     """
     optional = {column.name: column for column in table.columns if column.optional}
     if name not in optional:
         known = ", ".join(optional) or "none"
         raise SettingsError(f"{name} is no optional column of {table.name}; there is: {known}")
-    column = f"{identifier(name)} {_type(optional[name])}"
+    statement = fill(_ADD_COLUMN, table=qualified(table.name), column=_definition(optional[name]))
     with translated():
         if name in await columns_in(connection, table.name):
             return ()
         async with connection.transaction():
-            # Whoever queues behind ALTER TABLE's lock waits as long as ALTER TABLE does.
-            await connection.execute("SET LOCAL lock_timeout = '5s'")
-            await connection.execute(
-                f"ALTER TABLE {qualified(table.name)} ADD COLUMN IF NOT EXISTS {column}"
-            )
+            await connection.execute(_LIMIT_LOCK_WAIT)
+            await connection.execute(statement)
     return (f"added column {table.name}.{name}: running consumers fill it from their next start",)
 
 
-async def columns_in(connection: asyncpg.Connection, table: str) -> frozenset[str]:
-    """The names of the columns that a table or view has; none if it is not there."""
-    return frozenset(
-        record["attname"] for record in await connection.fetch(_COLUMNS, qualified(table))
-    )
+async def grant_roles(
+    connection: asyncpg.Connection,
+    table: Table,
+    views: Sequence[DuplicatesView],
+    masked: Sequence[str],
+) -> tuple[str, ...]:
+    """Create the roles that are missing, and grant each its rights; return lines to show.
 
+    The roles cannot log in: an operator grants them to roles that can. `masked` are the columns
+    of tokens that the model declares, the only ones of the table that maintenance may change.
 
-async def _make_view(connection: asyncpg.Connection, repeats: DuplicatesView) -> list[str]:
-    """Make the view if it is not there; never anew, for others may have built upon it."""
-    name, table = qualified(f"consumer.{repeats.view}"), qualified(repeats.table)
-    if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-        if not await connection.fetchval(
-            load_statement("consumer.postgres", "sql/view_reads.sql"), name, table
-        ):
-            raise DatabaseRefusedError(
-                _DUPLICATE_TABLE,
-                f"consumer.{repeats.view} is there, and is not of {repeats.table}: "
-                "give this column's Into a view of another name",
+    Raises:
+        DatabaseRefusedError: the table is missing, or this role may not create roles or grant.
+        DatabaseError: as of any statement.
+    """
+    names = [qualified(f"consumer.{each.view}") for each in views]
+    with translated():
+        async with connection.transaction():
+            present = await columns_in(connection, table.name)
+            if not present:
+                raise DatabaseRefusedError(_UNDEFINED_TABLE, f"table {table.name} is missing")
+            readable = [qualified(table.name)]
+            readable += [
+                name for name in names if await connection.fetchval(_RELATION_EXISTS, name)
+            ]
+            tokens = joined(identifier(name) for name in masked if name in present)
+            statements = fill(
+                _GRANT_ROLES,
+                table=qualified(table.name),
+                schema=Sql(await connection.fetchval(_SCHEMA_OF_TABLE, qualified(table.name))),
+                readable=joined(readable),
+                update=Sql(f", UPDATE ({tokens})" if tokens else ""),
             )
-        return []
-    if not {repeats.column, repeats.day, repeats.subject or repeats.day} <= await columns_in(
-        connection, repeats.table
-    ):
-        return []
-    await connection.execute(create_view(repeats))
-    return [f"created view consumer.{repeats.view}"]
+            await connection.execute(statements)
+    return tuple(f"granted {role} its rights" for role in ROLES)
+
+
+async def prune_ledger(connection: asyncpg.Connection) -> tuple[int, ...]:
+    """Empty the slots that no message still on the queue can have; return those that had rows.
+
+    The day is the server's, which all replicas share. One replica prunes at a time: for another
+    that calls meanwhile the result is ().
+
+    Raises:
+        DatabaseRefusedError: this role may not call the function that does it.
+        DatabaseError: 55P03 if a slot is in use for longer than we wait; try again later.
+    """
+    with translated():
+        return tuple(await connection.fetchval(_PRUNE_LEDGER))
+
+
+async def columns_in(connection: asyncpg.Connection, table: str) -> frozenset[str]:
+    """The names of the columns that a table or view has; none if it does not exist."""
+    with translated():
+        records = await connection.fetch(_COLUMNS, qualified(table))
+    return frozenset(record["name"] for record in records)
 
 
 async def schema_version(connection: asyncpg.Connection) -> int:
     """The number of the newest migration in the database; 0 if there is none."""
-    if await connection.fetchval("SELECT to_regclass('consumer.migrations')") is None:
+    if not await connection.fetchval(_RELATION_EXISTS, "consumer.migrations"):
         return 0
-    newest = await connection.fetchval("SELECT coalesce(max(number), 0) FROM consumer.migrations")
+    newest = await connection.fetchval(_NEWEST_MIGRATION)
     assert isinstance(newest, int)
     return newest
 
 
-def migrations() -> tuple[tuple[int, str, str], ...]:
-    """Number, file name and text of each migration, in order."""
-    found = sorted(
-        (files("consumer.postgres") / "sql" / "migrations").iterdir(), key=lambda path: path.name
-    )
-    return tuple(
-        (int(path.name.split("_", 1)[0]), path.name, path.read_text(encoding="utf-8"))
-        for path in found
-        if path.name.endswith(".sql")
-    )
-
-
 async def _upgrade(connection: asyncpg.Connection) -> list[str]:
     done = []
-    # CREATE SCHEMA IF NOT EXISTS asks for the right to create even where the schema exists.
-    if await connection.fetchval("SELECT to_regnamespace('consumer')") is None:
-        await connection.execute("CREATE SCHEMA consumer")
+    if not await connection.fetchval(_SCHEMA_EXISTS):
+        await connection.execute(_CREATE_SCHEMA)
         done.append("created schema consumer")
-    if await connection.fetchval("SELECT to_regclass('consumer.migrations')") is None:
-        await connection.execute(_APPLIED)
+    if not await connection.fetchval(_RELATION_EXISTS, "consumer.migrations"):
+        await connection.execute(_CREATE_MIGRATIONS)
     version = await schema_version(connection)
-    known = migrations()
-    if version > known[-1][0]:
-        raise newer_schema(version, known[-1][0])
-    for number, name, text in known:
-        if number > version:
-            await connection.execute(text)
-            await connection.execute(
-                "INSERT INTO consumer.migrations (number, name) VALUES ($1, $2)", number, name
-            )
-            done.append(f"applied {name}")
+    if version > NEWEST_VERSION:
+        raise DatabaseRefusedError(
+            _OBJECT_NOT_IN_PREREQUISITE_STATE,
+            f"schema consumer is at version {version}, this release is at {NEWEST_VERSION}:"
+            " run a newer release",
+        )
+    for migration in MIGRATIONS:
+        if migration.number > version:
+            await connection.execute(migration.text)
+            await connection.execute(_RECORD_MIGRATION, migration.number, migration.name)
+            done.append(f"applied {migration.name}")
     return done
 
 
-def newer_schema(version: int, known: int) -> DatabaseRefusedError:
-    """The error for a database that a newer release has upgraded."""
-    return DatabaseRefusedError(
-        _OBJECT_NOT_IN_PREREQUISITE_STATE,
-        f"schema consumer is at version {version}, this release knows {known}: run a newer release",
-    )
+async def _create_view(connection: asyncpg.Connection, view: DuplicatesView) -> list[str]:
+    """Create the view if it is missing; never replace it, because others may build upon it."""
+    name, table = qualified(f"consumer.{view.view}"), qualified(view.table)
+    if await connection.fetchval(_RELATION_EXISTS, name):
+        if not await connection.fetchval(_VIEW_READS_TABLE, name, table):
+            raise DatabaseRefusedError(
+                _DUPLICATE_TABLE,
+                f"consumer.{view.view} is a view of another table than {view.table}: "
+                "give this column's Into a view of another name",
+            )
+        return []
+    present = await columns_in(connection, view.table)
+    if not {view.column, view.day, view.subject or view.day} <= present:
+        return []
+    await connection.execute(create_view(view))
+    return [f"created view consumer.{view.view}"]
 
 
-def create_table(table: Table) -> str:
-    """The statement that makes an event's table, each column of the first kind that it may have.
+def create_table(table: Table) -> Sql:
+    """The statement that creates an event's table, each column of the first kind that it may have.
 
     Optional columns are left out: `add_column` adds them.
     """
-    columns = ", ".join(
-        f"{identifier(column.name)} {_type(column)}"
-        for column in table.columns
-        if not column.optional
-    )
-    return f"CREATE TABLE {qualified(table.name)} ({columns})"
+    columns = joined(_definition(column) for column in table.columns if not column.optional)
+    return fill(_CREATE_TABLE, table=qualified(table.name), columns=columns)
 
 
-def create_view(repeats: DuplicatesView) -> str:
-    """The statement that makes the view of the tokens that a column has more than once."""
+def create_view(view: DuplicatesView) -> Sql:
+    """The statement that creates the view of the tokens that a column has more than once."""
     users = ""
-    if repeats.subject is not None:
-        users = f",\n    count(DISTINCT event.{identifier(repeats.subject)}) AS users"
-    return load_statement("consumer.postgres", "sql/repeats.sql").format(
-        view=qualified(f"consumer.{repeats.view}"),
-        table=qualified(repeats.table),
-        column=identifier(repeats.column),
-        name=literal(f"{repeats.table}.{repeats.column}"),
-        day=identifier(repeats.day),
-        users=users,
+    if view.subject is not None:
+        users = f",\n    count(DISTINCT event.{identifier(view.subject)}) AS users"
+    return fill(
+        _CREATE_DUPLICATES_VIEW,
+        view=qualified(f"consumer.{view.view}"),
+        table=qualified(view.table),
+        column=identifier(view.column),
+        name=literal(f"{view.table}.{view.column}"),
+        day=identifier(view.day),
+        users=Sql(users),
     )
 
 
-def _type(column: Column) -> str:
-    kind = column.kinds[0]
+def type_of(column: Column, kind: Kind) -> Sql:
+    """The type that a column of this kind is created with."""
     if kind is Kind.TEXT and column.length is not None:
-        return f"varchar({column.length})"
-    return kind.value
+        return Sql(f"varchar({column.length})")
+    return Sql(kind.value)
+
+
+def _definition(column: Column) -> Sql:
+    return joined((identifier(column.name), type_of(column, column.kinds[0])), " ")

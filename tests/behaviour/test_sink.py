@@ -18,7 +18,7 @@ from tests.databases import Databases
 from tests.fakes.database import MemoryDatabase
 from tests.history.evidence import landed
 from tests.history.steps import Landed, QuarantineRow
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, quarantined, row
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, again, quarantined, row
 
 _LOCALE = list(KINDS).index("locale")
 _REFUSED = "XX"
@@ -59,7 +59,7 @@ class Real:
 async def real(dsn: str) -> AsyncIterator[Real]:
     async with (
         connected(ConnectionSettings(dsn)) as reader,
-        PostgresSink(ConnectionSettings(dsn), USER_LOGINS, KINDS) as sink,
+        PostgresSink(ConnectionSettings(dsn), WRITE) as sink,
     ):
         check = f"CHECK (locale <> '{_REFUSED}')"
         await reader.execute(f"ALTER TABLE user_logins ADD CONSTRAINT {_CONSTRAINT} {check}")

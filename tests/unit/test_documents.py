@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from consumer.cli import cli
-from consumer.postgres.roles import ROLES
+from consumer.postgres.schema import ROLES
 from consumer.settings.sections import Settings
 
 ROOT = Path(__file__).parents[2]

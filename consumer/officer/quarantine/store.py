@@ -9,7 +9,7 @@ import asyncpg
 from consumer.errors import DataRejectedError
 from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Message, Reason, Row
-from consumer.postgres.errors import DRIVER_FAILURES, is_data, translate, translated
+from consumer.postgres.errors import DRIVER_FAILURES, translated
 from consumer.postgres.queries import Sql, load_queries, load_statement
 from consumer.postgres.sink import column_lists, column_literals
 
@@ -175,21 +175,15 @@ class ReplayWriter:
     async def _insert(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]
     ) -> DataRejectedError | None:
-        """Raises outside of `except`: the driver's text quotes the row."""
         ids = [row_id for row_id, _ in rows]
         values = [row.values for _, row in rows]
         try:
             literals = column_literals(values, len(values[0]))
-            async with connection.transaction():
-                # array_literal needs it; a connection through PgBouncer has the role's own setting.
-                await connection.execute("SET LOCAL array_nulls = on")
-                await connection.execute(self._statement, ids, *literals)
+            with translated():
+                async with connection.transaction():
+                    # array_literal needs it; through PgBouncer it has the role's own setting.
+                    await connection.execute("SET LOCAL array_nulls = on")
+                    await connection.execute(self._statement, ids, *literals)
         except DataRejectedError as refusal:
             return refusal
-        except DRIVER_FAILURES as failure:
-            error, is_refused = translate(failure), is_data(failure)
-        else:
-            return None
-        if is_refused and isinstance(error, DataRejectedError):
-            return error
-        raise error
+        return None

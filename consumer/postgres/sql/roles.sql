@@ -1,4 +1,4 @@
--- The group roles and all that each may do; a right that an operator granted besides stays. Roles
+-- The group roles and all that each may do; other rights that an operator granted stay. Roles
 -- belong to the whole server, so they may be there already.
 DO $$
 DECLARE
@@ -12,7 +12,7 @@ BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- another database of this server was quicker
+            NULL; -- created meanwhile from another database of this server
         END;
     END LOOP;
 END
@@ -28,11 +28,11 @@ GRANT SELECT, INSERT ON consumer.ledger, consumer.masking_keys TO consumer_write
 GRANT INSERT, SELECT (reason) ON consumer.quarantine TO consumer_writer;
 GRANT EXECUTE ON FUNCTION consumer.truncate_idle_slots() TO consumer_writer;
 
-GRANT SELECT ON {table}{views} TO consumer_analyst;
+GRANT SELECT ON {readable} TO consumer_analyst;
 
--- Recovers, looks into the quarantine and replays it, erases. The commands put each on record; what
--- is deleted by hand is not.
-GRANT SELECT ON {table}{views} TO consumer_officer;
+-- Recovers, reads and replays the quarantine, erases. The commands audit each of these; what is
+-- deleted by hand is not audited.
+GRANT SELECT ON {readable} TO consumer_officer;
 GRANT INSERT, DELETE ON {table} TO consumer_officer;
 GRANT SELECT, DELETE, UPDATE (reason, field_name) ON consumer.quarantine TO consumer_officer;
 GRANT SELECT, INSERT ON consumer.ledger, consumer.masking_keys, consumer.erased
@@ -41,7 +41,7 @@ GRANT EXECUTE ON FUNCTION
     consumer.record_audit(text, text[], text[], text[], text[], bytea[], text[])
     TO consumer_officer;
 
--- Remasks, keeps the ledger, verifies the audit.
+-- Remasks, prunes the ledger, verifies the audit.
 GRANT SELECT{update} ON {table} TO consumer_maintenance;
 GRANT SELECT, UPDATE (kid, sealed_body) ON consumer.quarantine TO consumer_maintenance;
 GRANT SELECT, INSERT, UPDATE, DELETE ON consumer.remasked TO consumer_maintenance;

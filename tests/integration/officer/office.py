@@ -18,7 +18,7 @@ from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.inspect import inspect_table
-from consumer.postgres.sink import PostgresSink
+from consumer.postgres.sink import PostgresSink, WriteStatement
 
 SENT_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -84,7 +84,9 @@ class Office:
         async with connected(ConnectionSettings(self.dsn)) as connection:
             kinds = await inspect_table(connection, USER_LOGINS)
         transform = Transform(UserLogin, kinds, self.ring)
-        async with PostgresSink(ConnectionSettings(self.dsn), USER_LOGINS, kinds) as sink:
+        async with PostgresSink(
+            ConnectionSettings(self.dsn), WriteStatement(USER_LOGINS, kinds)
+        ) as sink:
             await sink.write([transform(each) for each in messages])
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.postgres.roles import ROLES
+from consumer.postgres.schema import ROLES
 from tests.consumers import Place
 from tests.integration.officer.office import Office, login, rotated
 

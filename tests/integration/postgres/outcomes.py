@@ -7,12 +7,14 @@ from consumer.events.model import table_of
 from consumer.events.table import ColumnKinds, Kind
 from consumer.events.user_login import UserLogin
 from consumer.messages import ColumnValue, Message, Quarantined, Reason, Row
+from consumer.postgres.sink import WriteStatement
 
 USER_LOGINS = table_of(UserLogin)
 KINDS: ColumnKinds = {
     column.name: column.kinds[0] for column in USER_LOGINS.columns if not column.optional
 }
 INTEGER_KINDS: ColumnKinds = {**KINDS, "app_version": Kind.INTEGER}
+WRITE = WriteStatement(USER_LOGINS, KINDS)
 SENT_MS = 1_700_000_000_000
 
 

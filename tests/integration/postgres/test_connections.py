@@ -1,27 +1,35 @@
-"""How connections are kept, counted, aged and given up."""
+"""How connections are reused, counted, replaced and ended."""
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 import pytest
 import uvloop
 
-from consumer.errors import DatabaseError, DatabaseRefusedError
+from consumer.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DataRejectedError,
+    StatementTooSlowError,
+)
 from consumer.messages import Written
 from consumer.postgres.connection import (
     Connections,
     ConnectionSettings,
     briefly_connected,
-    connect,
     connected,
 )
 from consumer.postgres.sink import PostgresSink
 from devkit.postgres import PostgresServer
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, again, row
+from tests.integration.postgres.outcomes import WRITE, again, row
 from tests.integration.postgres.relay import Relay
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -42,7 +50,7 @@ async def test_a_server_that_goes_silent_holds_up_neither_write_nor_close(
 ) -> None:
     batch = [row(), row()]
     started = time.monotonic()
-    async with PostgresSink(impatient, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(impatient, WRITE) as sink:
         await sink.write([row()])
         relay.go_silent()
         with pytest.raises(DatabaseError, match="TimeoutError") as caught:
@@ -62,7 +70,7 @@ async def test_a_commit_whose_answer_was_lost_is_a_duplicate_when_written_again(
 ) -> None:
     batch = [row(), row()]
     async with (
-        PostgresSink(impatient, USER_LOGINS, KINDS) as sink,
+        PostgresSink(impatient, WRITE) as sink,
         connected(ConnectionSettings(database)) as reader,
     ):
         await sink.write([row()])
@@ -74,32 +82,104 @@ async def test_a_commit_whose_answer_was_lost_is_a_duplicate_when_written_again(
         assert await sink.write([again(outcome) for outcome in batch]) == Written(0, {}, 2)
 
 
-async def test_a_silent_server_makes_the_other_idle_connections_suspect_too(
+@pytest.fixture
+async def connections(database: str) -> AsyncIterator[Connections]:
+    async with Connections(ConnectionSettings(database)) as connections:
+        yield connections
+
+
+async def two_idle(connections: Connections) -> tuple[asyncpg.Connection, asyncpg.Connection]:
+    async with connections.lease() as one, connections.lease() as other:
+        assert one is not other
+    return one, other
+
+
+async def test_a_silent_server_ends_the_other_idle_connections_too(
     relay: Relay, impatient: ConnectionSettings
 ) -> None:
     async with Connections(impatient) as connections:
-        async with connections.lease() as one, connections.lease() as other:
-            assert one is not other
+        one, other = await two_idle(connections)
         relay.go_silent()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(StatementTooSlowError, match="TimeoutError"):
             async with connections.lease() as last:
                 await last.execute("SELECT 1")
         assert one.is_closed()
         assert other.is_closed()
 
 
-async def test_a_connection_in_use_while_others_are_expired_is_not_kept(database: str) -> None:
-    async with Connections(ConnectionSettings(database)) as connections:
-        async with connections.lease() as busy:
-            with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-                async with connections.lease():
-                    raise asyncpg.ConnectionDoesNotExistError
-            assert await busy.fetchval("SELECT 1") == 1
-        assert busy.is_closed()
+async def test_a_connection_in_use_while_others_are_expired_is_not_used_again(
+    connections: Connections,
+) -> None:
+    async with connections.lease() as busy:
+        with pytest.raises(DatabaseError, match="08003"):
+            async with connections.lease():
+                raise asyncpg.ConnectionDoesNotExistError
+        assert await busy.fetchval("SELECT 1") == 1
+    assert busy.is_closed()
+
+
+async def test_a_server_that_has_become_read_only_ends_every_connection(
+    connections: Connections,
+) -> None:
+    one, other = await two_idle(connections)
+    for each in one, other:
+        await each.execute("SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseError, match="25006") as caught:
+        async with connections.lease() as either:
+            await either.execute("DELETE FROM consumer.ledger")
+    assert not isinstance(caught.value, DatabaseRefusedError | DataRejectedError)
+    assert one.is_closed()
+    assert other.is_closed()
+    async with connections.lease() as another:
+        await another.execute("DELETE FROM consumer.ledger")
+
+
+async def test_a_connection_whose_statement_was_refused_for_its_data_is_used_again(
+    connections: Connections,
+) -> None:
+    with pytest.raises(DataRejectedError, match="22012"):
+        async with connections.lease() as first:
+            await first.execute("SELECT 1 / 0")
+    async with connections.lease() as second:
+        assert second is first
+
+
+async def test_a_connection_whose_statement_was_cancelled_is_not_used_again(
+    connections: Connections,
+) -> None:
+    started = asyncio.Event()
+    leased: list[asyncpg.Connection] = []
+
+    async def run() -> None:
+        async with connections.lease() as connection:
+            leased.append(connection)
+            started.set()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    running = asyncio.create_task(run())
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert leased[0].is_closed()
+    async with connections.lease() as another:
+        assert await another.fetchval("SELECT 1") == 1
+
+
+async def test_an_idle_connection_that_the_server_ended_is_replaced_unnoticed(
+    connections: Connections, database: str
+) -> None:
+    async with connections.lease() as idle:
+        pid = idle.get_server_pid()
+    async with connected(ConnectionSettings(database)) as admin:
+        await admin.fetchval("SELECT pg_terminate_backend($1)", pid)
+    await eventually(idle.is_closed)
+    async with connections.lease() as another:
+        assert await another.fetchval("SELECT 1") == 1
 
 
 async def test_one_connection_serves_writes_that_follow_each_other(relay: Relay) -> None:
-    async with PostgresSink(ConnectionSettings(relay.dsn), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(relay.dsn), WRITE) as sink:
         for _ in range(5):
             await sink.write([row()])
     assert relay.accepted == 1
@@ -107,7 +187,7 @@ async def test_one_connection_serves_writes_that_follow_each_other(relay: Relay)
 
 async def test_there_are_never_more_connections_than_allowed(relay: Relay) -> None:
     server = ConnectionSettings(relay.dsn, max_connections=2)
-    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(server, WRITE) as sink:
         await asyncio.gather(*(sink.write([row()]) for _ in range(20)))
     assert relay.accepted == 2
 
@@ -128,7 +208,7 @@ async def test_a_connection_is_replaced_at_its_maximum_age(database: str) -> Non
         assert second.is_closed()
 
 
-async def test_a_failing_connect_gives_its_place_back(
+async def test_a_connect_that_failed_leaves_its_place_to_another(
     relay: Relay, impatient: ConnectionSettings
 ) -> None:
     relay.go_silent()
@@ -156,12 +236,13 @@ async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
 
 
 async def keepalive(dsn: str) -> int:
-    connection = await connect(ConnectionSettings(dsn))
-    link = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined] # no public way
-    enabled = link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    await connection.close()
-    assert isinstance(enabled, int)
-    return enabled
+    port = urlsplit(dsn).port
+    async with connected(ConnectionSettings(dsn)):
+        (descriptor,) = (
+            each.fd for each in psutil.Process().net_connections("tcp") if each.raddr[1:] == (port,)
+        )
+        with socket.socket(fileno=os.dup(descriptor)) as link:
+            return link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_keepalive_is_on_under_asyncio_and_uvloop(postgres_server: PostgresServer) -> None:
@@ -169,10 +250,8 @@ def test_keepalive_is_on_under_asyncio_and_uvloop(postgres_server: PostgresServe
     assert uvloop.run(keepalive(postgres_server.dsn()))
 
 
-async def test_closing_ends_the_idle_connections(database: str) -> None:
-    connections = Connections(ConnectionSettings(database))
-    async with connections.lease() as one, connections.lease() as other:
-        pass
+async def test_closing_ends_the_idle_connections(connections: Connections) -> None:
+    one, other = await two_idle(connections)
     await connections.close()
     assert one.is_closed()
     assert other.is_closed()

@@ -14,13 +14,13 @@ from tests.history.checker import Kind, Verdict, check
 from tests.history.evidence import commits, landed
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Entry, Left, Sent, Step, merged
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, message
 from tests.unit.history.runs import RULES
 
 
 @pytest.fixture
 async def sink(database: str) -> AsyncIterator[PostgresSink]:
-    async with PostgresSink(ConnectionSettings(database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(database), WRITE) as sink:
         yield sink
 
 

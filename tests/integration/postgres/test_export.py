@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from consumer.commands.export import copy_out
 from consumer.errors import DatabaseRefusedError
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.postgres.export import copy_out
 from consumer.postgres.sink import PostgresSink
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, row
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, row
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -29,7 +29,7 @@ async def test_the_csv_holds_each_row_under_a_header(
     any_database: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     rows = [row(user_id='a "quoted", one\nof two lines, €'), row(locale=None), row(locale="")]
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         for one in rows:
             await sink.write([one])
     path = tmp_path / "masked_user_logins.csv"

@@ -17,9 +17,9 @@ from consumer.errors import (
 )
 from consumer.messages import ColumnValue, Written
 from consumer.postgres.connection import ConnectionSettings, connect, connected
-from consumer.postgres.sink import PostgresSink
+from consumer.postgres.sink import PostgresSink, WriteStatement
 from tests.databases import Databases
-from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, again, row
+from tests.integration.postgres.outcomes import INTEGER_KINDS, USER_LOGINS, WRITE, row
 from tests.waiting import eventually
 
 SECRET = "199.172.111.135"
@@ -34,7 +34,7 @@ async def admin(any_database: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
     server = ConnectionSettings(any_database, statement_timeout_seconds=5)
-    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(server, WRITE) as sink:
         yield sink
 
 
@@ -87,7 +87,9 @@ async def test_a_number_that_its_column_does_not_hold_is_refused_data(
     any_database: str, admin: asyncpg.Connection, version: int, sqlstate: str
 ) -> None:
     await admin.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+    async with PostgresSink(
+        ConnectionSettings(any_database), WriteStatement(USER_LOGINS, INTEGER_KINDS)
+    ) as sink:
         with pytest.raises(DataRejectedError) as caught:
             await sink.write([row(app_version=version)])
     assert caught.value.sqlstate == sqlstate
@@ -112,17 +114,6 @@ async def test_what_a_trigger_of_the_tables_owner_refuses_is_refused_data(
     assert (caught.value.sqlstate, caught.value.column) == ("P0001", None)
     assert SECRET not in reachable(caught.value)
     assert await sink.write([row()]) == Written(1, {}, 0)
-
-
-async def test_refused_data_keeps_the_connection(
-    sink: PostgresSink, admin: asyncpg.Connection
-) -> None:
-    await admin.execute("ALTER TABLE user_logins ALTER locale SET NOT NULL")
-    await sink.write([row()])
-    (before,) = sink._connections._idle
-    with pytest.raises(DataRejectedError):
-        await sink.write([row(locale=None)])
-    assert sink._connections._idle == [before]
 
 
 @pytest.mark.parametrize(
@@ -163,28 +154,11 @@ async def test_a_missing_right_is_refused(
     any_database: str, admin: asyncpg.Connection, role: str
 ) -> None:
     await admin.execute(f"GRANT USAGE ON SCHEMA consumer TO {role}")
-    async with PostgresSink(
-        ConnectionSettings(as_role(any_database, role)), USER_LOGINS, KINDS
-    ) as sink:
+    async with PostgresSink(ConnectionSettings(as_role(any_database, role)), WRITE) as sink:
         with pytest.raises(DatabaseRefusedError) as caught:
             await sink.write([row(masked_ip=SECRET)])
     assert caught.value.sqlstate == "42501"
     assert SECRET not in reachable(caught.value)
-
-
-async def test_a_read_only_server_expires_every_connection(sink: PostgresSink) -> None:
-    connections = sink._connections
-    async with connections.lease() as one, connections.lease() as other:
-        await one.execute("SET default_transaction_read_only = on")
-        await other.execute("SET default_transaction_read_only = on")
-    with pytest.raises(DatabaseError) as caught:
-        await sink.write([row(masked_ip=SECRET)])
-    assert caught.value.sqlstate == "25006"
-    assert not isinstance(caught.value, DatabaseRefusedError | DataRejectedError)
-    assert connections._idle == []
-    assert one.is_closed()
-    assert other.is_closed()
-    assert await sink.write([row()]) == Written(1, {}, 0)
 
 
 async def test_a_server_that_takes_no_writes_is_not_connected_to(
@@ -234,22 +208,11 @@ async def test_a_terminated_backend_is_transient_and_the_batch_lands_when_writte
     assert await sink.write(batch) == Written(1, {}, 0)
 
 
-async def test_idle_connections_that_were_terminated_are_replaced_unnoticed(
-    sink: PostgresSink, admin: asyncpg.Connection
-) -> None:
-    first = row()
-    await sink.write([first])
-    (kept,) = sink._connections._idle
-    await admin.fetchval("SELECT pg_terminate_backend($1)", kept.connection.get_server_pid())
-    await eventually(kept.connection.is_closed)
-    assert await sink.write([again(first), row()]) == Written(1, {}, 1)
-
-
 async def test_a_slow_statement_is_ended_by_the_server(
     any_database: str, admin: asyncpg.Connection
 ) -> None:
     server = ConnectionSettings(any_database, statement_timeout_seconds=0.5)
-    async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(server, WRITE) as sink:
         await sink.write([row()])
         async with table_locked(admin):
             with pytest.raises(StatementTooSlowError) as caught:
@@ -258,25 +221,6 @@ async def test_a_slow_statement_is_ended_by_the_server(
             assert await waiting_backend(admin) is None
         assert SECRET not in reachable(caught.value)
         assert await sink.write([row()]) == Written(1, {}, 0)
-
-
-async def test_a_cancelled_write_ends_its_connection(
-    sink: PostgresSink, admin: asyncpg.Connection
-) -> None:
-    batch = [row()]
-    async with table_locked(admin):
-        writing = asyncio.create_task(sink.write(batch))
-
-        async def is_waiting() -> bool:
-            return await waiting_backend(admin) is not None
-
-        await eventually(is_waiting)
-        writing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await writing
-    assert sink._connections._idle == []
-    counts = await sink.write(batch)
-    assert counts.rows + counts.duplicates == 1
 
 
 @pytest.fixture

@@ -2,26 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from unittest.mock import patch
 
 import asyncpg
 import pytest
 
 from consumer.errors import DatabaseError
-from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Outcome
-from consumer.postgres import sink as sinks
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.postgres.sink import PostgresSink
+from consumer.postgres.queries import Sql
+from consumer.postgres.sink import Parameter, PostgresSink, WriteStatement
 from tests.databases import Databases
 from tests.history.checker import Kind, Verdict, check
 from tests.history.evidence import commits, landed
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Left, Sent
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message
+from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, message
 from tests.unit.history.runs import RULES
 
 _WRITERS = 4
@@ -42,45 +39,49 @@ _EVENT = 9  # the position of the one parameter that is no array
 _RNG = random.Random(6)  # noqa: S311 - not for secrets
 _MARKS = Marks(_RNG)
 
-_real_parameters = sinks.parameters
-_real_statement = sinks.write_statement
-
 Scenario = Callable[[PostgresSink, asyncpg.Connection], Awaitable[Sequence[Sent]]]
-Replacements = Sequence[tuple[str, str]]
-_WITHOUT_LEDGER = (("JOIN fresh USING (slot, message_id)", ""),)
-_WITHOUT_DISTINCT = (("DISTINCT ON (slot, message_id)", ""),)
-_UNSORTED = (*_WITHOUT_DISTINCT, ("ORDER BY slot, message_id", ""))
 
 
-def in_given_order(batch: Sequence[Outcome], event: str, columns: int) -> list[object]:
-    """The parameters without the sorting and the dict."""
-    each = [_real_parameters([outcome], event, columns) for outcome in batch]
-    arrays = [_joined(parts) for parts in zip(*each, strict=True)]
-    return [event if position == _EVENT else array for position, array in enumerate(arrays)]
+class WithoutLedger(WriteStatement):
+    """A message that the ledger has is written all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(USER_LOGINS, KINDS)
+        self.text = replaced(self.text, "JOIN fresh USING (slot, message_id)", "")
 
 
-def _joined(arrays: Sequence[Sequence[object] | str]) -> object:
+class InGivenOrder(WriteStatement):
+    """Nothing takes a message out that is twice in a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(USER_LOGINS, KINDS)
+        self.text = replaced(self.text, "DISTINCT ON (slot, message_id)", "")
+
+    def parameters(self, batch: Sequence[Outcome]) -> Sequence[Parameter]:
+        each = [super(InGivenOrder, self).parameters([outcome]) for outcome in batch]
+        arrays = [joined(parts) for parts in zip(*each, strict=True)]
+        return [*arrays[:_EVENT], *each[0][_EVENT : _EVENT + 1], *arrays[_EVENT + 1 :]]
+
+
+class Unsorted(InGivenOrder):
+    """Neither the keys of a batch nor those of the statement are sorted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = replaced(self.text, "ORDER BY slot, message_id", "")
+
+
+def replaced(text: Sql, old: str, new: str) -> Sql:
+    assert old in text
+    return Sql(text.replace(old, new))
+
+
+def joined(arrays: Sequence[Parameter]) -> Parameter:
     """One array of several, which are all literals or all arrays."""
     literals = [each[1:-1] for each in arrays if isinstance(each, str)]
     if literals:
         return f"{{{','.join(filter(None, literals))}}}"
     return list(chain.from_iterable(arrays))
-
-
-@contextmanager
-def mutant(replacements: Replacements, parameters: Callable[..., object]) -> Iterator[None]:
-    def statement(table: Table, kinds: ColumnKinds) -> str:
-        text = _real_statement(table, kinds)
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new)
-        return text
-
-    with (
-        patch.object(sinks, "write_statement", statement),
-        patch.object(sinks, "parameters", parameters),
-    ):
-        yield
 
 
 def messages(count: int) -> list[Sent]:
@@ -128,12 +129,12 @@ async def until_written(sink: PostgresSink, batch: Sequence[Outcome]) -> None:
             return
 
 
-async def judged(dsn: str, scenario: Scenario) -> Verdict:
+async def judged(dsn: str, scenario: Scenario, statement: WriteStatement) -> Verdict:
     async with connected(ConnectionSettings(dsn)) as reader:
         name = await reader.fetchval("SELECT current_database()")
         await reader.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '10ms'")
-        server = ConnectionSettings(dsn, max_connections=_WRITERS)
-        async with PostgresSink(server, USER_LOGINS, KINDS) as sink:
+        settings = ConnectionSettings(dsn, max_connections=_WRITERS)
+        async with PostgresSink(settings, statement) as sink:
             sent = await scenario(sink, reader)
         return await verdict(reader, sent)
 
@@ -149,25 +150,20 @@ async def verdict(reader: asyncpg.Connection, sent: Sequence[Sent]) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "replacements", "parameters", "kind"),
+    ("scenario", "mutant", "kind"),
     [
-        (written_again, _WITHOUT_LEDGER, _real_parameters, Kind.DUPLICATED),
-        (twice_in_a_batch, _WITHOUT_DISTINCT, in_given_order, Kind.DUPLICATED),
-        (four_writers, _UNSORTED, in_given_order, Kind.DEADLOCKED),
+        (written_again, WithoutLedger(), Kind.DUPLICATED),
+        (twice_in_a_batch, InGivenOrder(), Kind.DUPLICATED),
+        (four_writers, Unsorted(), Kind.DEADLOCKED),
     ],
     ids=["ledger off", "join without DISTINCT", "unsorted keys"],
 )
 async def test_a_mutant_is_convicted_where_the_service_passes(
-    databases: Databases,
-    scenario: Scenario,
-    replacements: Replacements,
-    parameters: Callable[..., object],
-    kind: Kind,
+    databases: Databases, scenario: Scenario, mutant: WriteStatement, kind: Kind
 ) -> None:
     async with databases.migrated() as dsn:
-        passed = await judged(dsn, scenario)
+        passed = await judged(dsn, scenario, WRITE)
     assert passed.kept, passed
     async with databases.migrated() as dsn:
-        with mutant(replacements, parameters):
-            convicted = await judged(dsn, scenario)
+        convicted = await judged(dsn, scenario, mutant)
     assert convicted.kinds == {kind}

@@ -14,10 +14,9 @@ from consumer.messages import Outcome, Written
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.inspect import inspect_table
 from consumer.postgres.key_registry import register_fingerprints
-from consumer.postgres.pruning import prune_ledger
-from consumer.postgres.schema import migrate
+from consumer.postgres.schema import migrate, prune_ledger
 from consumer.postgres.sink import PostgresSink
-from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, quarantined, row
+from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, WRITE, quarantined, row
 from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 
 PGBOUNCER = find_pgbouncer()
@@ -49,7 +48,7 @@ async def test_more_writers_than_server_connections_write_each_message_once(
     pooled: ConnectionSettings, database: str
 ) -> None:
     batches: list[list[Outcome]] = [[row(), row(), quarantined()] for _ in range(60)]
-    async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(pooled, WRITE) as sink:
         counts = await asyncio.gather(*(sink.write(batch) for batch in [*batches, *batches]))
     assert sum(count.rows for count in counts) == 120
     assert sum(count.duplicates for count in counts) == 180
@@ -60,7 +59,7 @@ async def test_more_writers_than_server_connections_write_each_message_once(
 
 async def test_a_forgotten_setting_is_named(pooled: ConnectionSettings) -> None:
     forgotten = replace(pooled, statement_cache_size=100)
-    async with PostgresSink(forgotten, USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(forgotten, WRITE) as sink:
         with pytest.raises(DatabaseError, match="set statement_cache_size to 0"):
             await sink.write([row()])
 
@@ -69,9 +68,9 @@ async def test_commands_work_through_it_too(pooled: ConnectionSettings) -> None:
     async with connected(pooled) as connection:
         assert await migrate(connection, USER_LOGINS) == ()
         assert await inspect_table(connection, USER_LOGINS) == KINDS
-        await register_fingerprints(connection, {"k1": b"check"})
+        await register_fingerprints(connection, {"k1": b"a fingerprint"})
     message = row().message
     assert message.sent_ms == SENT_MS
-    async with PostgresSink(pooled, USER_LOGINS, KINDS) as sink, connected(pooled) as connection:
+    async with PostgresSink(pooled, WRITE) as sink, connected(pooled) as connection:
         assert await sink.write([row()]) == Written(1, {}, 0)
         assert await prune_ledger(connection) in ((message.slot,), ())  # by today

@@ -13,8 +13,15 @@ from consumer.messages import Written
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.inspect import inspect, inspect_table
 from consumer.postgres.schema import migrate
-from consumer.postgres.sink import PostgresSink, parameters
-from tests.integration.postgres.outcomes import INTEGER_KINDS, KINDS, USER_LOGINS, quarantined, row
+from consumer.postgres.sink import PostgresSink, WriteStatement
+from tests.integration.postgres.outcomes import (
+    INTEGER_KINDS,
+    KINDS,
+    USER_LOGINS,
+    WRITE,
+    quarantined,
+    row,
+)
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ async def test_migrate_makes_all_that_writing_needs(
     assert lines[0] == "created schema consumer"
     assert lines[-1] == "created table user_logins"
     assert await inspect_table(empty, USER_LOGINS) == KINDS
-    async with PostgresSink(ConnectionSettings(any_empty_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_empty_database), WRITE) as sink:
         assert (await sink.write([row(), quarantined()])).rows == 1
     assert await columns(empty) == [
         ("user_id", "character varying(128)"),
@@ -204,7 +211,9 @@ async def test_inspection_lets_pass_what_can_be_written(
     await admin.execute(change)
     kinds = await inspect_table(admin, USER_LOGINS)
     assert kinds == KINDS
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, kinds) as sink:
+    async with PostgresSink(
+        ConnectionSettings(any_database), WriteStatement(USER_LOGINS, kinds)
+    ) as sink:
         assert await sink.write([row()]) == Written(1, {}, 0)
 
 
@@ -254,8 +263,7 @@ async def test_each_missing_right_is_named_until_all_are_granted(admin: asyncpg.
     assert "this role may not write column user_logins.user_id: GRANT INSERT" in refusal
     assert "user_logins.device_type" in await refused_then("GRANT INSERT ON user_logins")
     assert await inspect_table(admin, USER_LOGINS) == KINDS
-    sink = PostgresSink(ConnectionSettings("unused"), USER_LOGINS, KINDS)
-    await admin.fetch(sink._statement, *parameters([], "user_logins", len(KINDS)))
+    await admin.fetch(WRITE.text, *WRITE.parameters([]))
 
 
 @pytest.mark.usefixtures("plain_role")

@@ -11,12 +11,13 @@ from consumer.errors import DataRejectedError
 from consumer.events.table import Column, Kind, Table
 from consumer.messages import Outcome, Reason, Row, Written
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.postgres.sink import PostgresSink
+from consumer.postgres.sink import PostgresSink, WriteStatement
 from tests.integration.postgres.outcomes import (
     INTEGER_KINDS,
     KINDS,
     SENT_MS,
     USER_LOGINS,
+    WRITE,
     again,
     quarantined,
     row,
@@ -25,7 +26,7 @@ from tests.integration.postgres.outcomes import (
 
 @pytest.fixture
 async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         yield sink
 
 
@@ -58,13 +59,13 @@ async def test_the_same_id_twice_in_one_batch_is_one_row(
 
 
 async def test_the_same_id_twice_in_the_arrays_is_one_row(
-    sink: PostgresSink, reader: asyncpg.Connection
+    reader: asyncpg.Connection,
 ) -> None:
     # What the statement promises by itself, without the sorting and the dict before it.
     slots, ids = "{3,3}", f"{{{', '.join(['00000000-0000-0000-0000-000000000001'] * 2)}}}"
     texts, days = "{a,a}", "{2023-11-14,2023-11-14}"
     arguments = [slots, ids, *([[]] * 7), "user_logins", *([texts] * 6), days]
-    (counts,) = await reader.fetch(sink._statement, *arguments)
+    (counts,) = await reader.fetch(WRITE.text, *arguments)
     assert counts["rows"] == 1
     assert await count(reader, "user_logins") == 1
 
@@ -74,7 +75,7 @@ async def test_null_stays_null_where_the_database_would_make_a_text_of_it(
 ) -> None:
     name = await reader.fetchval("SELECT current_database()")
     await reader.execute(f"ALTER DATABASE {name} SET array_nulls = off")
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         await sink.write([row(locale=None)])
     assert await reader.fetchval("SELECT locale IS NULL FROM user_logins")
 
@@ -172,7 +173,9 @@ async def test_an_integer_app_version_column_takes_numbers(
     any_database: str, reader: asyncpg.Connection
 ) -> None:
     await reader.execute("ALTER TABLE user_logins DROP app_version, ADD app_version integer")
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, INTEGER_KINDS) as sink:
+    async with PostgresSink(
+        ConnectionSettings(any_database), WriteStatement(USER_LOGINS, INTEGER_KINDS)
+    ) as sink:
         await sink.write([row(app_version=2_003_000), row(app_version=None)])
     versions = await reader.fetch("SELECT app_version FROM user_logins ORDER BY 1")
     assert [version[0] for version in versions] == [2_003_000, None]
@@ -186,7 +189,7 @@ async def test_any_name_of_table_and_column_will_do(
     columns = (Column("slot", (Kind.TEXT,)), Column("message_id {}", (Kind.INTEGER,)))
     table = Table('Ana lytics.log"ins', columns)
     kinds = {"slot": Kind.TEXT, "message_id {}": Kind.INTEGER}
-    async with PostgresSink(ConnectionSettings(any_database), table, kinds) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WriteStatement(table, kinds)) as sink:
         await sink.write([Row(row().message, ("a", 2**40))])
     records = await reader.fetch('TABLE "Ana lytics"."log""ins"')
     assert [tuple(record) for record in records] == [("a", 2**40)]
@@ -197,7 +200,7 @@ async def test_an_optional_column_that_is_not_there_is_left_out(
 ) -> None:
     columns = (Column("masked_subnet", (Kind.TEXT,), 64, optional=True), *USER_LOGINS.columns)
     async with PostgresSink(
-        ConnectionSettings(any_database), Table("user_logins", columns), KINDS
+        ConnectionSettings(any_database), WriteStatement(Table("user_logins", columns), KINDS)
     ) as sink:
         await sink.write([row()])
     assert await count(reader, "user_logins") == 1

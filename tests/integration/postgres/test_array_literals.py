@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from consumer.errors import DataRejectedError
-from consumer.postgres.arrays import array_literal
 from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.sink import array_literal
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 # The connection is as good after an example as before it.

@@ -9,9 +9,9 @@ import pytest
 
 from consumer.messages import LEDGER_SLOTS, Row
 from consumer.postgres.connection import ConnectionSettings, connected
-from consumer.postgres.pruning import prune_ledger
+from consumer.postgres.schema import prune_ledger
 from consumer.postgres.sink import PostgresSink
-from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, message, row
+from tests.integration.postgres.outcomes import WRITE, message, row
 
 FIRST_DAY = date(2024, 2, 10)
 
@@ -40,7 +40,7 @@ async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_agai
     any_database: str, connection: asyncpg.Connection
 ) -> None:
     sent: dict[date, Row] = {}
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         for offset in range(40):
             today = FIRST_DAY + timedelta(offset)
             sent[today] = sent_on(today)
@@ -58,7 +58,7 @@ async def test_a_full_ring_keeps_the_18_days_that_messages_may_still_have_been_s
 ) -> None:
     days = [FIRST_DAY + timedelta(offset) for offset in range(LEDGER_SLOTS)]
     today = days[16]
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         await sink.write([sent_on(day) for day in days])
     await truncate_on(connection, today)
     live = {sent_on(today + timedelta(offset)).message.slot for offset in range(-16, 2)}
@@ -69,7 +69,7 @@ async def test_a_full_ring_keeps_the_18_days_that_messages_may_still_have_been_s
 async def test_only_one_replica_truncates(
     any_database: str, connection: asyncpg.Connection
 ) -> None:
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         await sink.write([sent_on(FIRST_DAY)])
 
     async def truncate() -> tuple[int, ...]:
@@ -84,7 +84,7 @@ async def test_only_one_replica_truncates(
 async def test_a_slot_in_use_is_left_for_later(
     any_database: str, connection: asyncpg.Connection
 ) -> None:
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         await sink.write([sent_on(FIRST_DAY)])
     later = FIRST_DAY + timedelta(20)
     async with connected(ConnectionSettings(any_database)) as other:
@@ -100,7 +100,7 @@ async def test_the_day_is_that_of_the_server_in_utc(
 ) -> None:
     day: date = await connection.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
     live, idle = (sent_on(day + timedelta(offset)) for offset in (1, 2))
-    async with PostgresSink(ConnectionSettings(any_database), USER_LOGINS, KINDS) as sink:
+    async with PostgresSink(ConnectionSettings(any_database), WRITE) as sink:
         await sink.write([live, idle])
     for zone in ("Pacific/Kiritimati", "Pacific/Niue"):
         await connection.execute(f"SET TimeZone = '{zone}'")

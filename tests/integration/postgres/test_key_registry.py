@@ -1,4 +1,4 @@
-"""One name, one key."""
+"""No two keys have the same name."""
 
 import asyncio
 import secrets
@@ -18,11 +18,11 @@ async def connection(any_database: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
 
 
-async def test_known_keys_pass_and_new_ones_are_remembered(connection: asyncpg.Connection) -> None:
-    checks = {"k1": secrets.token_bytes(32)}
-    await register_fingerprints(connection, checks)
-    await register_fingerprints(connection, checks | {"k2": secrets.token_bytes(32)})
-    await register_fingerprints(connection, checks)
+async def test_known_keys_pass_and_new_ones_are_registered(connection: asyncpg.Connection) -> None:
+    fingerprints = {"k1": secrets.token_bytes(32)}
+    await register_fingerprints(connection, fingerprints)
+    await register_fingerprints(connection, fingerprints | {"k2": secrets.token_bytes(32)})
+    await register_fingerprints(connection, fingerprints)
     names = await connection.fetch("SELECT kid FROM consumer.masking_keys ORDER BY kid")
     assert [name[0] for name in names] == ["k1", "k2"]
 
@@ -45,7 +45,7 @@ async def test_a_ring_that_is_refused_leaves_its_other_names_free(
     assert list(await first_seen(connection)) == ["k1"]
 
 
-async def test_every_key_that_differs_is_told(connection: asyncpg.Connection) -> None:
+async def test_every_key_that_differs_is_named(connection: asyncpg.Connection) -> None:
     await register_fingerprints(connection, {"k1": b"one", "k2": b"two", "k3": b"three"})
     with pytest.raises(KeyRingError) as refused:
         await register_fingerprints(connection, {"k1": b"other", "k2": b"two", "k3": b"other"})
@@ -59,26 +59,26 @@ async def test_replicas_that_start_at_once_agree_on_one_ring(
     ready = asyncio.Barrier(replicas)
 
     async def start() -> dict[str, bytes] | None:
-        checks = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
+        fingerprints = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
         async with connected(ConnectionSettings(any_database)) as connection:
             await ready.wait()
             try:
-                await register_fingerprints(connection, checks)
+                await register_fingerprints(connection, fingerprints)
             except KeyRingError:
                 return None
-        return checks
+        return fingerprints
 
     agreed = [ring for ring in await asyncio.gather(*(start() for _ in range(replicas))) if ring]
     async with connected(ConnectionSettings(any_database)) as connection:
-        known = await connection.fetch('SELECT kid, "check" FROM consumer.masking_keys')
-    assert agreed == [{record["kid"]: record["check"] for record in known}]
+        known = await connection.fetch("SELECT kid, fingerprint FROM consumer.masking_keys")
+    assert agreed == [{record["kid"]: record["fingerprint"] for record in known}]
 
 
 async def test_replicas_with_the_same_ring_all_start_at_once(any_database: str) -> None:
-    checks = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
+    fingerprints = {"k1": secrets.token_bytes(32), "k2": secrets.token_bytes(32)}
 
     async def start() -> None:
         async with connected(ConnectionSettings(any_database)) as connection:
-            await register_fingerprints(connection, checks)
+            await register_fingerprints(connection, fingerprints)
 
     await asyncio.gather(*(start() for _ in range(16)))
