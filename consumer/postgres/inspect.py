@@ -15,7 +15,7 @@ from consumer.postgres.errors import translated
 from consumer.postgres.queries import load_queries, qualified
 from consumer.postgres.schema import NEWEST_VERSION, schema_version, type_of
 
-_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_QUERIES = load_queries(__package__, "sql/queries.sql")
 _ARRAY_NULLS = _QUERIES["array_nulls"]
 _COLUMNS = _QUERIES["columns"]
 _MAY_PRUNE_LEDGER = _QUERIES["may_prune_ledger"]

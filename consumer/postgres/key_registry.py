@@ -10,7 +10,7 @@ from consumer.errors import KeyRingError
 from consumer.postgres.errors import translated
 from consumer.postgres.queries import load_queries
 
-_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_QUERIES = load_queries(__package__, "sql/queries.sql")
 _REGISTER = _QUERIES["register_fingerprints"]
 _REGISTERED = _QUERIES["registered_fingerprints"]
 _FIRST_SEEN = _QUERIES["first_seen"]

@@ -26,7 +26,7 @@ _DUPLICATE_TABLE = "42P07"
 _OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
 _UNDEFINED_TABLE = "42P01"
 
-_QUERIES = load_queries("consumer.postgres", "sql/queries.sql")
+_QUERIES = load_queries(__package__, "sql/queries.sql")
 _PRUNE_LEDGER = _QUERIES["prune_ledger"]
 _LOCK_MIGRATIONS = _QUERIES["lock_migrations"]
 _CREATE_MIGRATIONS = _QUERIES["create_migrations"]
@@ -43,7 +43,7 @@ _CREATE_SCHEMA = _QUERIES["create_schema"]
 _COLUMNS = _QUERIES["columns"]
 _SCHEMA_OF_TABLE = _QUERIES["schema_of_table"]
 _VIEW_READS_TABLE = _QUERIES["view_reads_table"]
-_GRANT_ROLES = load_statement("consumer.postgres", "sql/roles.sql")
+_GRANT_ROLES = load_statement(__package__, "sql/roles.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Migration:
 MIGRATIONS = tuple(
     Migration.load(path.name)
     for path in sorted(
-        files("consumer.postgres").joinpath("sql/migrations").iterdir(), key=lambda path: path.name
+        files(__package__).joinpath("sql/migrations").iterdir(), key=lambda path: path.name
     )
 )
 NEWEST_VERSION = MIGRATIONS[-1].number

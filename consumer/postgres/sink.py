@@ -18,7 +18,7 @@ _Key = tuple[int, str]
 _Values = tuple[ColumnValue, ...]
 Parameter = Sequence[ColumnValue | bytes]
 
-_WRITE = load_statement("consumer.postgres", "sql/write.sql")
+_WRITE = load_statement(__package__, "sql/write.sql")
 _CASTS = {Kind.TEXT: "text[]", Kind.INTEGER: "bigint[]", Kind.DATE: "date[]"}
 _FIRST_COLUMN_PARAMETER = 11
 _QUARANTINE_ARRAYS = 7

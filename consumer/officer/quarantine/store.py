@@ -10,7 +10,7 @@ from consumer.errors import DataRejectedError
 from consumer.events.table import ColumnKinds, Table
 from consumer.messages import Message, Reason, Row
 from consumer.postgres.errors import DRIVER_FAILURES, translated
-from consumer.postgres.queries import Sql, load_queries, load_statement
+from consumer.postgres.queries import Sql, fill, load_queries, load_statement
 from consumer.postgres.sink import column_lists, column_literals
 
 _QUERIES = load_queries(__package__, "queries.sql")
@@ -147,7 +147,7 @@ class ReplayWriter:
 
     def __init__(self, table: Table, kinds: ColumnKinds) -> None:
         lists = column_lists(table, kinds, _FIRST_COLUMN_PARAMETER)
-        self._statement = load_statement(__package__, "replay.sql").format(**lists)
+        self._statement = fill(load_statement(__package__, "replay.sql"), **lists)
 
     async def write(
         self, connection: asyncpg.Connection, rows: Sequence[tuple[int, Row]]

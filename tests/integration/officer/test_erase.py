@@ -59,7 +59,7 @@ async def test_an_erasure_is_audited_and_listed_without_the_id(
     assert entry["outcome"] == "erased 1 rows and 0 messages in quarantine"
     assert entry["column_name"] == listed["column_name"] == "user_logins.user_id"
     assert entry["kid"] == listed["kid"] == "k1"
-    assert entry["digest"] == listed["person_hash"] == digest
+    assert entry["digest"] == listed["subject_hash"] == digest
     assert ANNA not in f"{entry}{listed}"
 
 

@@ -8,6 +8,7 @@ from flit_core import buildapi
 
 import consumer
 from consumer.postgres.queries import Sql, fill, identifier, literal, load_queries, qualified
+from consumer.postgres.schema import MIGRATIONS
 
 _PACKAGE = Path(consumer.__file__).parent
 _NAMES = re.compile(r"^-- name: (.*)$", re.MULTILINE)
@@ -42,3 +43,7 @@ def test_the_wheel_has_every_statement(tmp_path: Path) -> None:
     with ZipFile(tmp_path / buildapi.build_wheel(str(tmp_path))) as wheel:
         packed = {name for name in wheel.namelist() if name.endswith(".sql")}
     assert packed == {str(path.relative_to(_PACKAGE.parent)) for path in _PACKAGE.rglob("*.sql")}
+
+
+def test_migrations_are_numbered_without_a_gap_and_each_number_once() -> None:
+    assert [migration.number for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
