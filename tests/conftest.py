@@ -53,13 +53,16 @@ def databases(postgres_server: PostgresServer) -> Databases:
     return Databases(postgres_server)
 
 
-@pytest.fixture(scope="session", params=["first", "other"])
+@pytest.fixture(scope="session")
+def other_databases(other_postgres_server: PostgresServer) -> Databases:
+    return Databases(other_postgres_server)
+
+
+@pytest.fixture(scope="session", params=["databases", "other_databases"], ids=["first", "other"])
 def any_databases(request: pytest.FixtureRequest) -> Databases:
     """Runs the test once for each of the two major versions."""
-    if request.param == "first":
-        first: Databases = request.getfixturevalue("databases")
-        return first
-    return Databases(request.getfixturevalue("other_postgres_server"))
+    databases: Databases = request.getfixturevalue(request.param)
+    return databases
 
 
 @pytest.fixture

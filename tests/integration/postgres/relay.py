@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes bytes between its clients and the server until it is told to be silent."""
+    """Passes bytes between its clients and the server until it is to be silent."""
 
     def __init__(self, dsn: str) -> None:
         self._target = urlsplit(dsn)

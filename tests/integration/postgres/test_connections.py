@@ -186,16 +186,16 @@ async def test_one_connection_serves_writes_that_follow_each_other(relay: Relay)
 
 
 async def test_there_are_never_more_connections_than_allowed(relay: Relay) -> None:
-    server = ConnectionSettings(relay.dsn, max_connections=2)
-    async with PostgresSink(server, WRITE) as sink:
+    settings = ConnectionSettings(relay.dsn, max_connections=2)
+    async with PostgresSink(settings, WRITE) as sink:
         await asyncio.gather(*(sink.write([row()]) for _ in range(20)))
     assert relay.accepted == 2
 
 
 async def test_a_connection_is_replaced_at_its_maximum_age(database: str) -> None:
     now = 0.0
-    server = ConnectionSettings(database, max_connection_age_seconds=60)
-    async with Connections(server, clock=lambda: now) as connections:
+    settings = ConnectionSettings(database, max_connection_age_seconds=60)
+    async with Connections(settings, clock=lambda: now) as connections:
         async with connections.lease() as first:
             pass
         now = 59.0
@@ -225,13 +225,13 @@ async def test_a_connect_that_failed_leaves_its_place_to_another(
 async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
     database: str,
 ) -> None:
-    server = ConnectionSettings(
+    settings = ConnectionSettings(
         database, statement_timeout_seconds=10, application_name="login-consumer-7"
     )
-    async with Connections(server) as connections, connections.lease() as connection:
+    async with Connections(settings) as connections, connections.lease() as connection:
         assert await connection.fetchval("SHOW application_name") == "login-consumer-7"
         assert await connection.fetchval("SHOW statement_timeout") == "9s"
-    async with connected(server) as connection:
+    async with connected(settings) as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "0"
 
 
@@ -258,10 +258,12 @@ async def test_closing_ends_the_idle_connections(connections: Connections) -> No
 
 
 async def test_a_few_quick_statements_do_not_wait_for_a_silent_server(relay: Relay) -> None:
-    server = ConnectionSettings(relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2)
+    settings = ConnectionSettings(
+        relay.dsn, connect_timeout_seconds=1, statement_timeout_seconds=0.2
+    )
 
     async def ask() -> None:
-        async with briefly_connected(server) as connection:
+        async with briefly_connected(settings) as connection:
             relay.go_silent()
             await connection.fetchval("SELECT 1")
 

@@ -33,8 +33,8 @@ async def admin(any_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def sink(any_database: str) -> AsyncIterator[PostgresSink]:
-    server = ConnectionSettings(any_database, statement_timeout_seconds=5)
-    async with PostgresSink(server, WRITE) as sink:
+    settings = ConnectionSettings(any_database, statement_timeout_seconds=5)
+    async with PostgresSink(settings, WRITE) as sink:
         yield sink
 
 
@@ -58,7 +58,7 @@ def reachable(error: BaseException | None) -> str:
         ("ALTER locale TYPE text", {"create_date": 1.5}, "22007", None),
     ],
 )
-async def test_refused_data_is_told_by_sqlstate_and_column(
+async def test_refused_data_is_reported_by_sqlstate_and_column(
     sink: PostgresSink,
     admin: asyncpg.Connection,
     *,
@@ -189,7 +189,7 @@ async def waiting_backend(admin: asyncpg.Connection) -> int | None:
     return pid
 
 
-async def test_a_terminated_backend_is_transient_and_the_batch_lands_when_written_again(
+async def test_a_terminated_backend_is_transient_and_the_batch_is_written_at_the_next_try(
     sink: PostgresSink, admin: asyncpg.Connection
 ) -> None:
     batch = [row(masked_ip=SECRET)]
@@ -211,8 +211,8 @@ async def test_a_terminated_backend_is_transient_and_the_batch_lands_when_writte
 async def test_a_slow_statement_is_ended_by_the_server(
     any_database: str, admin: asyncpg.Connection
 ) -> None:
-    server = ConnectionSettings(any_database, statement_timeout_seconds=0.5)
-    async with PostgresSink(server, WRITE) as sink:
+    settings = ConnectionSettings(any_database, statement_timeout_seconds=0.5)
+    async with PostgresSink(settings, WRITE) as sink:
         await sink.write([row()])
         async with table_locked(admin):
             with pytest.raises(StatementTooSlowError) as caught:
@@ -241,10 +241,10 @@ def as_role(dsn: str, role: str, password: str = "") -> str:
 
 
 async def test_too_many_connections_is_transient(any_database: str, role: str) -> None:
-    server = ConnectionSettings(as_role(any_database, role))
-    async with connected(server):
+    settings = ConnectionSettings(as_role(any_database, role))
+    async with connected(settings):
         with pytest.raises(DatabaseError) as caught:
-            await connect(server)
+            await connect(settings)
     assert caught.value.sqlstate == "53300"
     assert not isinstance(caught.value, DatabaseRefusedError)
 
@@ -263,11 +263,11 @@ async def test_a_wrong_password_is_refused(own_database: str) -> None:
     assert "not-it" not in reachable(caught.value)
 
 
-async def _connect_until_refused(server: ConnectionSettings) -> None:
-    """The server reads its rules some time after it was told to."""
+async def _connect_until_refused(settings: ConnectionSettings) -> None:
+    """The server reads its rules some time after pg_reload_conf()."""
 
     async def connects() -> bool:
-        async with connected(server):
+        async with connected(settings):
             return False
 
     await eventually(connects)
@@ -296,8 +296,7 @@ async def test_a_missing_role_or_database_is_refused(any_database: str) -> None:
 async def test_a_malformed_dsn_is_refused_without_being_quoted(dsn: str) -> None:
     with pytest.raises(DatabaseRefusedError) as caught:
         await connect(ConnectionSettings(dsn))
-    assert "hidden" not in str(caught.value) + repr(caught.value) + repr(ConnectionSettings(dsn))
-    assert caught.value.__suppress_context__
+    assert "hidden" not in reachable(caught.value) + repr(ConnectionSettings(dsn))
 
 
 async def test_a_port_where_nothing_listens_is_transient(unused_tcp_port: int) -> None:

@@ -94,7 +94,7 @@ def outcomes(sent: Sequence[Sent]) -> list[Outcome]:
 
 
 async def written_again(sink: PostgresSink, _: asyncpg.Connection) -> list[Sent]:
-    """A batch is written, and comes again."""
+    """A batch is written, and most of it is redelivered."""
     sent = messages(30)
     await sink.write(outcomes(sent))
     await sink.write(outcomes(sent[5:]))

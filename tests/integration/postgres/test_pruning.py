@@ -47,8 +47,8 @@ async def test_over_forty_days_a_slot_is_emptied_before_its_day_comes_round_agai
             assert (await sink.write([sent[today]])).rows == 1
             emptied = await truncate_on(connection, today)
             assert len(emptied) == (1 if offset > 16 else 0)
-            kept = [day for day in sent if (today - day).days <= 16]
-            assert await slots(connection) == {sent[day].message.slot for day in kept}
+            live = [day for day in sent if (today - day).days <= 16]
+            assert await slots(connection) == {sent[day].message.slot for day in live}
             oldest = sent[max(FIRST_DAY, today - timedelta(15))]
             assert (await sink.write([oldest])).duplicates == 1
 

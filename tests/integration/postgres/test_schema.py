@@ -267,7 +267,7 @@ async def test_each_missing_right_is_named_until_all_are_granted(admin: asyncpg.
 
 
 @pytest.mark.usefixtures("plain_role")
-async def test_a_role_that_may_not_use_the_schema_is_told_so(
+async def test_a_role_that_may_not_use_the_schema_is_refused(
     any_database: str, admin: asyncpg.Connection
 ) -> None:
     role = await admin.fetchval("SELECT current_user")

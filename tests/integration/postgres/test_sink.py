@@ -1,7 +1,5 @@
-"""What a batch leaves in the database, however often and by however many it is written."""
+"""What the statement alone does; what a sink does is in tests/behaviour/test_sink.py."""
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -18,7 +16,6 @@ from tests.integration.postgres.outcomes import (
     SENT_MS,
     USER_LOGINS,
     WRITE,
-    again,
     quarantined,
     row,
 )
@@ -42,20 +39,12 @@ async def count(reader: asyncpg.Connection, table: str) -> int:
     return number
 
 
-async def test_a_row_lands_as_its_values_say(
+async def test_a_row_is_written_as_its_values_say(
     sink: PostgresSink, reader: asyncpg.Connection
 ) -> None:
     written = row(locale=None, user_id="Ω € 🎈", app_version="0.96")
     assert await sink.write([written]) == Written(rows=1, quarantined={}, duplicates=0)
     assert [tuple(found) for found in await reader.fetch("TABLE user_logins")] == [written.values]
-
-
-async def test_the_same_id_twice_in_one_batch_is_one_row(
-    sink: PostgresSink, reader: asyncpg.Connection
-) -> None:
-    first, other = row(), row()
-    assert await sink.write([first, other, again(first)]) == Written(2, {}, 1)
-    assert await count(reader, "user_logins") == 2
 
 
 async def test_the_same_id_twice_in_the_arrays_is_one_row(
@@ -80,16 +69,7 @@ async def test_null_stays_null_where_the_database_would_make_a_text_of_it(
     assert await reader.fetchval("SELECT locale IS NULL FROM user_logins")
 
 
-async def test_a_redelivered_message_changes_nothing(
-    sink: PostgresSink, reader: asyncpg.Connection
-) -> None:
-    first, second = row(), row()
-    await sink.write([first, second])
-    assert await sink.write([again(second), row(), again(first)]) == Written(1, {}, 2)
-    assert await count(reader, "user_logins") == 3
-
-
-async def test_rows_and_quarantined_land_in_one_commit(
+async def test_rows_and_quarantined_are_written_in_one_commit(
     sink: PostgresSink, reader: asyncpg.Connection
 ) -> None:
     late = quarantined(Reason.TOO_LONG, "locale")
@@ -106,15 +86,6 @@ async def test_rows_and_quarantined_land_in_one_commit(
     assert record["event"] == "user_logins"
     assert record["field_name"] == "locale"
     assert (record["kid"], record["sealed_body"]) == ("k1", b"sealed")
-
-
-async def test_a_quarantined_message_written_again_is_a_duplicate(
-    sink: PostgresSink, reader: asyncpg.Connection
-) -> None:
-    refused = quarantined()
-    assert await sink.write([refused, refused]) == Written(0, {Reason.NOT_JSON: 1}, 1)
-    assert await sink.write([refused]) == Written(0, {}, 1)
-    assert await count(reader, "consumer.quarantine") == 1
 
 
 async def test_what_is_in_quarantine_stays_once_though_the_ledger_was_lost(
@@ -148,25 +119,6 @@ async def test_a_commit_survives_a_crash_whatever_the_database_is_set_to(
     )
     await sink.write([row()])
     assert await reader.fetchval("SELECT synchronous_commit FROM seen") == at_commit
-
-
-async def test_an_empty_batch_is_nothing(sink: PostgresSink) -> None:
-    assert await sink.write([]) == Written(0, {}, 0)
-
-
-async def test_writers_with_the_same_messages_in_other_orders_neither_deadlock_nor_double(
-    sink: PostgresSink, reader: asyncpg.Connection
-) -> None:
-    outcomes: list[Outcome] = [row() for _ in range(300)]
-    outcomes += [quarantined() for _ in range(30)]
-    shuffle = random.Random(7).sample  # noqa: S311 - not for secrets
-    batches = [shuffle(outcomes, 200) for _ in range(40)]
-    counts = await asyncio.gather(*(sink.write(batch) for batch in batches))
-    distinct = {outcome.message.message_id for batch in batches for outcome in batch}
-    assert sum(count.rows + sum(count.quarantined.values()) for count in counts) == len(distinct)
-    assert sum(count.duplicates for count in counts) == 40 * 200 - len(distinct)
-    landed = await count(reader, "user_logins") + await count(reader, "consumer.quarantine")
-    assert landed == await count(reader, "consumer.ledger") == len(distinct)
 
 
 async def test_an_integer_app_version_column_takes_numbers(
