@@ -43,6 +43,10 @@ simulate: $(SETUP) ## Run the pipeline in virtual time under faults (SEEDS=20000
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),0) \
 	  $(if $(SEED),--seed $(SEED))
 
+.PHONY: mutants
+mutants: $(SETUP) ## Break the code in one place after another; the tests must notice (FILE=pipeline.py)
+	@$(BIN)/python -m tests.mutants $(FILE)
+
 # VALUE for the option of that name, and nothing where there is none.
 option = $(if $($(1)),--$(2) $($(1)))
 

@@ -76,3 +76,8 @@ def test_runs_keep_the_order_and_are_as_long_as_the_bounds_allow(
         assert total <= max_bytes or len(run) == 1
     for run, total, following in zip(runs, totals, runs[1:], strict=False):
         assert len(run) == max_messages or total + following[0].size > max_bytes
+
+
+def test_a_run_that_fills_the_bound_to_the_byte_is_not_cut() -> None:
+    messages = [message(number, size) for number, size in enumerate((60, 40, 1))]
+    assert [len(run) for run in runs_of(messages, 8, 100)] == [2, 1]

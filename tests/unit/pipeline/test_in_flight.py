@@ -141,3 +141,36 @@ def test_the_bytes_held_are_those_of_the_messages_held(steps: list[tuple[str, in
             getattr(held, step)(each)
         assert held.tracked_bytes == sum(one.size for one in held.everything())
         assert len(held.due(1e9)) <= len(held)
+
+
+def test_before_the_first_answer_polls_are_bounded_by_messages_alone() -> None:
+    held = in_flight(max_messages=100, max_bytes=5)
+    assert [held.open_poll() for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_polls_may_fill_the_bound_to_the_byte() -> None:
+    for max_bytes, room in ((300, True), (299, False)):
+        held = in_flight(max_messages=100, max_bytes=max_bytes)
+        held.open_poll()
+        large = message(1, size=100)
+        held.close_poll([large])  # so each further poll is expected to bring 100 bytes
+        held.start_tracking([large], 0.0)
+        assert held.open_poll()
+        assert held.open_poll() is room
+
+
+def test_the_bytes_expected_of_a_poll_sink_by_a_tenth_with_each_smaller_one() -> None:
+    held = in_flight(max_messages=1000, max_bytes=10_000)
+    held.open_poll()
+    held.close_poll([message(1, size=1000)])
+    expected = []
+    for _ in range(3):
+        polls = 0
+        while held.open_poll():
+            polls += 1
+        expected.append(polls)
+        for _ in range(polls):
+            held.close_poll([message(1, size=1000)])
+        held.open_poll()
+        held.close_poll([])
+    assert expected == [10, 11, 11]

@@ -132,7 +132,7 @@ def test_many_are_extended_by_several_calls_at_a_time() -> None:
     run_virtually(scenario())
 
 
-def test_giving_back_shows_all_that_is_held_and_counts_what_was_shown() -> None:
+def test_a_release_makes_everything_visible_and_counts_it() -> None:
     async def scenario() -> None:
         w = World()
         messages = await w.receive(25)
@@ -147,19 +147,23 @@ def test_giving_back_shows_all_that_is_held_and_counts_what_was_shown() -> None:
     run_virtually(scenario())
 
 
-def test_giving_back_to_a_queue_that_is_down_makes_few_calls_and_ends() -> None:
+def test_a_release_to_a_queue_that_is_down_makes_few_calls_and_ends() -> None:
     async def scenario() -> None:
         w = World()
         await w.receive(500)
         w.queue.fault = unavailable
+        started = w.clock()
         assert await w.visibility.release_all() == 0
         assert len(w.extensions()) == 4 + 1 + 1
+        # A pause after the first and the second attempt, and none after the last.
+        pauses = [e.pause_seconds for e in w.events if isinstance(e, telemetry.QueueFailed)]
+        assert sum(pauses[:2]) <= w.clock() - started < sum(pauses[:2]) + 0.1
         assert len(w.in_flight) == w.queue.hidden == 500
 
     run_virtually(scenario())
 
 
-def test_giving_back_goes_on_after_a_call_that_failed() -> None:
+def test_a_release_goes_on_after_a_call_that_failed() -> None:
     async def scenario() -> None:
         w = World()
         await w.receive(500)
