@@ -1,13 +1,16 @@
-"""The two calls to AWS: a secret of Secrets Manager, and what KMS wraps and unwraps.
+"""The calls to AWS for the key ring: a secret of Secrets Manager, and KMS's wrap and unwrap.
 
-Credentials and endpoints come AWS's standard way, through aiobotocore. Error codes: AWS Secrets
-Manager API Reference, GetSecretValue; AWS KMS API Reference, Encrypt and Decrypt.
+Credentials and endpoints come the standard way of AWS, through aiobotocore. Error codes: AWS
+Secrets Manager API Reference, GetSecretValue; AWS KMS API Reference, Encrypt and Decrypt.
+
+This role needs `secretsmanager:GetSecretValue` for a secret, `kms:Decrypt` for a wrapped file, and
+`kms:Encrypt` to make or change one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -21,7 +24,6 @@ from botocore.exceptions import (
 )
 
 from consumer.errors import ConsumerError, KeyRingError, KeySourceError
-from consumer.keys.sources import Aws
 
 _TRANSIENT = (
     BotoConnectionError,
@@ -40,12 +42,13 @@ _ADVICE = {
     "InvalidCiphertextException": "the file was not wrapped with this encryption context and in"
     " this region, or was changed: see masking.kms_encryption_context",
     "DisabledException": "the KMS key is disabled",
-    "KMSInvalidStateException": "the KMS key is not in a state to be used",
+    "KMSInvalidStateException": "the state of the KMS key does not allow its use",
     "NoCredentialsError": "there are no AWS credentials",
     "NoRegionError": "the region is not known: set sqs.region or AWS_DEFAULT_REGION",
 }
-
-_T = TypeVar("_T")
+_TRIES = 3
+# arn:partition:service:region:account:resource
+_ARN_PARTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,89 +59,96 @@ class Unwrapped:
     kms_key: str
 
 
-async def secret_value(aws: Aws, name: str) -> str | bytes:
-    """The current version of a secret, by its name or ARN; raises what `_answer` raises."""
-
-    async def call() -> str | bytes:
+async def secret_value(name: str, *, region: str | None, timeout_seconds: float) -> str | bytes:
+    """The current version of a secret, by its name or ARN; raises what `_call` raises."""
+    async with _call("GetSecretValue", timeout_seconds):
         client = get_session().create_client(
-            "secretsmanager", region_name=_region_in(name) or aws.region, config=_config(aws)
+            "secretsmanager",
+            region_name=_region_in(name) or region,
+            config=_config(timeout_seconds),
         )
         async with client as secrets_manager:
-            answer = await secrets_manager.get_secret_value(SecretId=name)
-        return answer.get("SecretString") or answer["SecretBinary"]
-
-    return await _answer("GetSecretValue", call, aws)
+            response = await secrets_manager.get_secret_value(SecretId=name)
+        return response.get("SecretString") or response["SecretBinary"]
 
 
-async def unwrap(aws: Aws, wrapped: bytes, context: Mapping[str, str]) -> Unwrapped:
-    """What KMS wrapped with the same encryption context; raises what `_answer` raises."""
-
-    async def call() -> Unwrapped:
-        client = get_session().create_client("kms", region_name=aws.region, config=_config(aws))
+async def unwrap(
+    wrapped: bytes, context: Mapping[str, str], *, region: str | None, timeout_seconds: float
+) -> Unwrapped:
+    """What KMS wrapped with the same encryption context; raises what `_call` raises."""
+    async with _call("Decrypt", timeout_seconds):
+        client = get_session().create_client(
+            "kms", region_name=region, config=_config(timeout_seconds)
+        )
         async with client as kms:
-            answer = await kms.decrypt(CiphertextBlob=wrapped, EncryptionContext=context)
-        return Unwrapped(answer["Plaintext"], answer["KeyId"])
-
-    return await _answer("Decrypt", call, aws)
+            response = await kms.decrypt(CiphertextBlob=wrapped, EncryptionContext=context)
+        return Unwrapped(response["Plaintext"], response["KeyId"])
 
 
-async def wrap(aws: Aws, kms_key: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
-    """Up to 4096 bytes, wrapped with a KMS key by its id or ARN; raises what `_answer` raises."""
-
-    async def call() -> bytes:
-        region = _region_in(kms_key) or aws.region
-        client = get_session().create_client("kms", region_name=region, config=_config(aws))
+async def wrap(
+    kms_key: str,
+    plaintext: bytes,
+    context: Mapping[str, str],
+    *,
+    region: str | None,
+    timeout_seconds: float,
+) -> bytes:
+    """Up to 4096 bytes, wrapped with a KMS key by its ID or ARN; raises what `_call` raises."""
+    async with _call("Encrypt", timeout_seconds):
+        client = get_session().create_client(
+            "kms", region_name=_region_in(kms_key) or region, config=_config(timeout_seconds)
+        )
         async with client as kms:
-            answer = await kms.encrypt(
+            response = await kms.encrypt(
                 KeyId=kms_key, Plaintext=plaintext, EncryptionContext=context
             )
-        return answer["CiphertextBlob"]
-
-    return await _answer("Encrypt", call, aws)
+        return response["CiphertextBlob"]
 
 
-async def _answer(operation: str, call: Callable[[], Awaitable[_T]], aws: Aws) -> _T:
-    """Wait for a call.
+@asynccontextmanager
+async def _call(operation: str, timeout_seconds: float) -> AsyncIterator[None]:
+    """Bound the call, and raise our error in place of the client's, which quotes the request.
 
     Raises:
-        KeySourceError: it failed, and may be made again.
-        KeyRingError: it was refused, and will be until someone acts.
+        KeySourceError: the call failed, and may be repeated after a pause.
+        KeyRingError: the call was refused, and will be until someone acts.
     """
     try:
-        async with asyncio.timeout(aws.timeout_seconds):
-            return await call()
-    except ClientError as error:
-        failure = _failure(operation, error)
-    except _TRANSIENT as error:
-        failure = KeySourceError(operation, type(error).__name__)
-    except BotoCoreError as error:
-        failure = _refusal(operation, type(error).__name__)
-    # Raised here, it does not hold the driver's error, which quotes the request.
-    raise failure
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except (*_TRANSIENT, ClientError, BotoCoreError) as failure:
+        error = _error_of(operation, failure)
+        try:
+            raise error from None
+        finally:
+            error.__context__ = None  # `from None` only hides it
 
 
-def _failure(operation: str, error: ClientError) -> ConsumerError:
-    code = error.response.get("Error", {}).get("Code", "Unknown")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", _SERVER_ERROR)
-    if code in _THROTTLED or status >= _SERVER_ERROR:
+def _error_of(operation: str, failure: Exception) -> ConsumerError:
+    match failure:
+        case ClientError():
+            code = failure.response.get("Error", {}).get("Code", "Unknown")
+            metadata = failure.response.get("ResponseMetadata", {})
+            status = metadata.get("HTTPStatusCode", _SERVER_ERROR)
+            is_transient = code in _THROTTLED or status >= _SERVER_ERROR
+        case _:
+            code = type(failure).__name__
+            is_transient = isinstance(failure, _TRANSIENT)
+    if is_transient:
         return KeySourceError(operation, code)
-    return _refusal(operation, code)
-
-
-def _refusal(operation: str, code: str) -> KeyRingError:
     advice = _ADVICE.get(code)
     return KeyRingError(f"{operation}: {code}" + (f" ({advice})" if advice else ""))
 
 
-def _config(aws: Aws) -> AioConfig:
+def _config(timeout_seconds: float) -> AioConfig:
     return AioConfig(
-        connect_timeout=aws.timeout_seconds,
-        read_timeout=aws.timeout_seconds,
-        retries={"total_max_attempts": 3, "mode": "standard"},
+        connect_timeout=timeout_seconds,
+        read_timeout=timeout_seconds,
+        retries={"total_max_attempts": _TRIES, "mode": "standard"},
     )
 
 
 def _region_in(name: str) -> str | None:
-    """The region of an ARN; None for what is none."""
+    """The region of an ARN; None for a plain name."""
     parts = name.split(":")
-    return parts[3] if parts[0] == "arn" and len(parts) > 5 and parts[3] else None  # noqa: PLR2004 arn:partition:service:region:account:resource
+    return parts[3] if parts[0] == "arn" and len(parts) >= _ARN_PARTS and parts[3] else None

@@ -1,4 +1,4 @@
-"""The file of the key ring: read, made once, and replaced in one step with the old one kept."""
+"""The key ring's file: read, created once, and replaced in one step with a backup of the old."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ from consumer.errors import KeyRingError
 
 _OWNER_ALONE = 0o600
 _NOT_FOR_OTHERS = 0o770
-_KEPT = ".bak"
+_BACKUP = ".bak"
 _UNFINISHED = ".new"
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; raises KeyRingError."""
+    """Raises KeyRingError."""
     try:
         return path.read_text("utf-8")
     except OSError as error:
@@ -31,59 +31,59 @@ def is_open_to_others(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
     except OSError:
-        return False  # reading it says why
+        return False  # `read_text` says why
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Make the file, for its owner alone; raises KeyRingError, also if there is one already."""
+    """Create the file, readable for its owner only; raises KeyRingError, also if it exists."""
     path = path.resolve()
     with _folder(path) as folder:
         try:
             unfinished = _write_beside(path, _UNFINISHED, data)
             try:
-                # Not a rename: that would replace a file that appeared meanwhile.
+                # A rename would replace a file that another process has just created.
                 os.link(unfinished, path)
             finally:
                 unfinished.unlink()
             os.fsync(folder)
         except FileExistsError:
-            raise KeyRingError(f"{path}: there is one already, and it is not replaced") from None
+            raise KeyRingError(f"{path}: it exists already, and is not replaced") from None
         except OSError as error:
             raise KeyRingError(f"{path}: {error.strerror}") from None
 
 
 class RingChange:
-    """A change of a file that nobody else is changing at the same time."""
+    """Changes the file. The folder is locked, so no other command changes it at the same time."""
 
     def __init__(self, path: Path, folder: int) -> None:
         self._path = path
         self._folder = folder
 
     def replace(self, data: bytes) -> Path:
-        """Put `data` in the file's place in one step; return where the old content is kept.
+        """Replace the file's content in one step; return the path of the backup.
 
-        Owner, group and mode stay, but for what others might do: whoever read the file before has
-        to be able to read it after. A crash leaves either the old file or the new one.
+        Owner, group and mode stay, so that those who could read the file still can; only the
+        rights of all others are removed. A crash leaves either the old file or the new one.
 
         Raises:
-            KeyRingError: it could not be done; the old file is in its place.
+            KeyRingError: the file was not replaced.
         """
-        kept = self._path.with_name(self._path.name + _KEPT)
+        backup = self._path.with_name(self._path.name + _BACKUP)
         try:
             before = self._path.stat()
             mode = stat.S_IMODE(before.st_mode) & _NOT_FOR_OTHERS
             old = self._path.read_bytes()
-            _write_beside(self._path, _KEPT + _UNFINISHED, old, like=before).replace(kept)
+            _write_beside(self._path, _BACKUP + _UNFINISHED, old, like=before).replace(backup)
             _write_beside(self._path, _UNFINISHED, data, like=before, mode=mode).replace(self._path)
             os.fsync(self._folder)
         except OSError as error:
             raise KeyRingError(f"{self._path}: {error.strerror}") from None
-        return kept
+        return backup
 
 
 @contextmanager
 def ring_change(path: Path) -> Iterator[RingChange]:
-    """Keep others from changing the file meanwhile; raises KeyRingError if another is at it."""
+    """Lock the file against other commands; raises KeyRingError if another one changes it."""
     path = path.resolve()
     with _folder(path) as folder:
         yield RingChange(path, folder)
@@ -91,7 +91,7 @@ def ring_change(path: Path) -> Iterator[RingChange]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[int]:
-    """The file's folder, locked: the lock ends with the process, however that ends."""
+    """The file's folder, locked; the lock ends with the process at the latest."""
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -114,7 +114,7 @@ def _write_beside(
     like: os.stat_result | None = None,
     mode: int = _OWNER_ALONE,
 ) -> Path:
-    """Write and sync a file beside `path`; what a killed command left under its name goes."""
+    """Write and sync a file beside `path`; replace what a killed command left there."""
     beside = path.with_name(path.name + suffix)
     beside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -1,4 +1,8 @@
-"""Where a key ring is, and how it is read from there and written."""
+"""Where the key ring is, and how it is read from there and written to its file.
+
+What calls AWS imports consumer.keys.aws where it calls it: AWS's client takes half a second and
+20 MB, and a ring from a plain file does not need it.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -11,14 +15,11 @@ from consumer.masking.key_ring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
-class Aws:
-    """The region, None for that of the environment or profile, and the time that a call may take.
+class StoredRing:
+    """A ring's JSON, and the KMS key that it was wrapped with, if it was."""
 
-    A call counts with its own two tries more, and with what its credentials take.
-    """
-
-    region: str | None = None
-    timeout_seconds: float = 10.0
+    text: str = field(repr=False)
+    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,106 +28,119 @@ class InlineKeys:
 
     text: str = field(repr=False)
 
+    async def read(self) -> StoredRing:
+        return StoredRing(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file with the ring's JSON, such as a secret of Docker's or Kubernetes's."""
+    """A file with the ring's JSON, such as a mounted secret of Docker or Kubernetes."""
 
     path: Path
+
+    async def read(self) -> StoredRing:
+        """Raises KeyRingError."""
+        return StoredRing(read_text(self.path))
+
+    async def content(self, ring: KeyRing, kms_key: str | None = None) -> bytes:
+        """The bytes of the file for a ring; there is no KMS key."""
+        del kms_key
+        return _json(ring)
 
 
 @dataclass(frozen=True, slots=True)
 class KmsKeyFile:
-    """A file with the ring as KMS wrapped it, in base64; the context is authenticated by KMS."""
+    """A file with the ring as AWS KMS wrapped it, in base64.
+
+    KMS authenticates the encryption context. Without a region, that of the environment or the
+    profile is used. A call may be made three times within the timeout.
+    """
 
     path: Path
     context: Mapping[str, str]
-    aws: Aws
+    region: str | None
+    timeout_seconds: float
+
+    async def read(self) -> StoredRing:
+        """Raises KeyRingError, KeySourceError."""
+        from consumer.keys.aws import unwrap  # noqa: PLC0415 see above
+
+        unwrapped = await unwrap(
+            self._wrapped(),
+            self.context,
+            region=self.region,
+            timeout_seconds=self.timeout_seconds,
+        )
+        return StoredRing(_text(unwrapped.plaintext), unwrapped.kms_key)
+
+    async def content(self, ring: KeyRing, kms_key: str | None) -> bytes:
+        """The bytes of the file for a ring that `kms_key` wraps; raises what `read` raises."""
+        from consumer.keys.aws import wrap  # noqa: PLC0415 see above
+
+        assert kms_key is not None
+        wrapped = await wrap(
+            kms_key,
+            _json(ring),
+            self.context,
+            region=self.region,
+            timeout_seconds=self.timeout_seconds,
+        )
+        return base64.b64encode(wrapped) + b"\n"
+
+    def _wrapped(self) -> bytes:
+        try:
+            return base64.b64decode("".join(read_text(self.path).split()), validate=True)
+        except ValueError:
+            pass  # raised below: the cause may hold a ring that is not wrapped at all
+        raise KeyRingError(
+            f"{self.path}: not base64, so not what KMS wrapped; `consumer keys new --kms` makes it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsManager:
-    """A secret of AWS Secrets Manager, by its name or ARN."""
+    """A secret of AWS Secrets Manager, by its name or ARN; an ARN's region comes first."""
 
     name: str
-    aws: Aws
+    region: str | None
+    timeout_seconds: float
+
+    async def read(self) -> StoredRing:
+        """Raises KeyRingError, KeySourceError."""
+        from consumer.keys.aws import secret_value  # noqa: PLC0415 see above
+
+        value = await secret_value(
+            self.name, region=self.region, timeout_seconds=self.timeout_seconds
+        )
+        return StoredRing(_text(value))
 
 
 KeySource = InlineKeys | KeyFile | KmsKeyFile | SecretsManager
 FileSource = KeyFile | KmsKeyFile
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRing:
-    """A ring's JSON, and the KMS key that it was wrapped with, if it was."""
-
-    text: str = field(repr=False)
-    kms_key: str | None = None
-
-
 async def load_key_ring(source: KeySource) -> KeyRing:
-    """Read and check the ring.
+    """Read the ring and check it.
 
     Raises:
-        KeyRingError: it is not there, may not be read, or is wrong; the text says which.
-        KeySourceError: AWS did not answer; it may be read again after a pause.
+        KeyRingError: it does not exist, may not be read, or is wrong; the text says which.
+        KeySourceError: AWS did not answer; the ring may be read again after a pause.
     """
-    return KeyRing.parse((await read_ring(source)).text)
-
-
-async def read_ring(source: KeySource) -> ReadRing:
-    """Read the ring's JSON, whatever it holds; raises as `load_key_ring` does."""
-    match source:
-        case InlineKeys():
-            return ReadRing(source.text)
-        case KeyFile():
-            return ReadRing(read_text(source.path))
-        case SecretsManager():
-            from consumer.keys import aws  # noqa: PLC0415 - see above
-
-            return ReadRing(_text(await aws.secret_value(source.aws, source.name)))
-        case KmsKeyFile():
-            from consumer.keys import aws  # noqa: PLC0415 - see above
-
-            wrapped = _wrapped(source.path, read_text(source.path))
-            unwrapped = await aws.unwrap(source.aws, wrapped, source.context)
-            return ReadRing(_text(unwrapped.plaintext), unwrapped.kms_key)
-
-
-async def content_of(source: FileSource, ring: KeyRing, kms_key: str | None) -> bytes:
-    """What the file is to hold for a ring: wrapped with `kms_key` where there is one.
-
-    Raises:
-        KeyRingError, KeySourceError: of KMS.
-    """
-    text = ring.to_json().encode() + b"\n"
-    if isinstance(source, KeyFile):
-        return text
-    from consumer.keys import aws  # noqa: PLC0415 - see above
-
-    assert kms_key is not None
-    wrapped = await aws.wrap(source.aws, kms_key, text, source.context)
-    return base64.b64encode(wrapped) + b"\n"
+    return KeyRing.parse((await source.read()).text)
 
 
 def warnings_of(source: KeySource) -> list[str]:
-    """What is odd about the place, though the ring can be read.
+    """What is risky about the place, although the ring can be read.
 
-    Not refused, for Docker and Kubernetes mount secrets that way unless told otherwise.
+    Not refused: Docker and Kubernetes mount secrets readable for all unless they are configured.
     """
     if isinstance(source, KeyFile) and is_open_to_others(source.path):
         return [f"key ring: every user of this machine may read {source.path}: chmod o= it"]
     return []
 
 
-def _wrapped(path: Path, text: str) -> bytes:
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        pass  # raised below: the cause may hold a ring that is not wrapped at all
-    raise KeyRingError(
-        f"{path}: not base64, as KMS's ciphertext is kept; make it with `consumer keys new --kms`"
-    )
+def _json(ring: KeyRing) -> bytes:
+    return ring.to_json().encode() + b"\n"
 
 
 def _text(value: str | bytes) -> str:

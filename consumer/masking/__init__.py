@@ -1,5 +1,6 @@
-"""Masking: from a value and a key ring to a token, and back for the holder of the key.
+"""Masking: from a value and a key ring to a token, and back with the key.
 
-A token is `<kid>.<text>`: the name of the key, and what the mode made of the value. The same value
-in the same column under the same key is the same token, wherever and whenever it is made.
+A token is `<kid>.<text>`: the name of the key, a dot, and what the mode makes of the value. The
+same value in the same column under the same key has the same token on every replica and in every
+release.
 """

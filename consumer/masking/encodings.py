@@ -1,6 +1,6 @@
 """From a field's text to the bytes that are masked, and back.
 
-Two texts that mean the same have the same bytes, and nothing else has.
+All spellings of one value have the same bytes, and no other value has them.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from consumer.messages import Reason, ValueRefusedError
 
 ADDRESS_BYTES = 16
 V4_MAPPED = bytes(10) + b"\xff\xff"
-# The longest text whose token still fits MASKED_LENGTH: with its padding it has 160 bytes.
+# With its padding such a text has 160 bytes, and its token fits into mask.MASKED_LENGTH.
 IDENTIFIER_MAX_BYTES = 159
 _PADDED_BYTES = 32
 _PADDINGS = tuple(b"\x80" + bytes(count) for count in range(_PADDED_BYTES))
 
 
 def is_utf8(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: it holds no lone surrogates."""
+    """Whether `text` can be encoded as UTF-8: it holds no lone surrogate."""
     if text.isascii():
         return True
     try:
@@ -34,7 +34,7 @@ class Encoding(Protocol):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many bytes `encode` may give."""
+        """The lengths, in bytes, that `encode` may return."""
 
     def encode(self, text: str) -> bytes:
         """The canonical bytes of `text`; raises ValueRefusedError if it has none."""
@@ -45,15 +45,15 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AddressEncoding:
-    """An IP address as 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2).
+    """An IP address as 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
 
-    So 1.2.3.4 and ::ffff:1.2.3.4 are equal, and so are all spellings of one IPv6 address.
+    1.2.3.4 and ::ffff:1.2.3.4 are equal, and so are all spellings of one IPv6 address.
     """
 
     sizes: ClassVar[tuple[int, ...]] = (ADDRESS_BYTES,)
 
     def encode(self, text: str) -> bytes:
-        """16 bytes; refuses what is neither an IPv4 nor an IPv6 address."""
+        """16 bytes; raises ValueRefusedError for any text that is no IP address."""
         try:
             if ":" in text:
                 return inet_pton(AF_INET6, text)
@@ -73,9 +73,9 @@ class AddressEncoding:
 
 @dataclass(frozen=True, slots=True)
 class IdentifierEncoding:
-    """Any text, byte for byte as UTF-8, padded to a multiple of 32 bytes (ISO/IEC 7816-4).
+    """Any text as UTF-8, byte for byte, padded to a multiple of 32 bytes (ISO/IEC 7816-4).
 
-    The padding keeps a token's length from telling the length of the text.
+    The padding hides the length of the text: a token's length shows it only in steps of 32 bytes.
     """
 
     sizes: ClassVar[tuple[int, ...]] = tuple(
@@ -83,7 +83,10 @@ class IdentifierEncoding:
     )
 
     def encode(self, text: str) -> bytes:
-        """32 to 160 bytes; refuses NUL, lone surrogates, and more than 159 bytes of UTF-8."""
+        """32 to 160 bytes.
+
+        Raises ValueRefusedError for NUL, for a lone surrogate, and for over 159 bytes of UTF-8.
+        """
         if "\0" in text or not is_utf8(text):
             raise ValueRefusedError(Reason.NOT_STORABLE)
         data = text.encode()

@@ -4,7 +4,7 @@
      "keys": {"k1": {"key": "<base64, 32 bytes>", "state": "decrypt"},
               "k2": {"key": "<base64, 32 bytes>", "state": "active"}}}
 
-New tokens are made under the primary key; a `decrypt` key only recovers what it once masked.
+The primary key makes new tokens; a `decrypt` key only recovers what it masked before.
 """
 
 import base64
@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from consumer.errors import KeyRingError
 
 KEY_BYTES = 32
+_FINGERPRINT_BYTES = 32
 _KID = re.compile(r"[a-z0-9]{1,8}")
 _VERSION = 1
 _PROPERTIES = ("version", "primary", "keys", "key", "state")
@@ -31,19 +32,17 @@ _OUR_FAULT = "key_fault"
 
 
 def is_kid(text: str) -> bool:
-    """Whether `text` may name a key: 1 to 8 of a-z and 0-9."""
+    """Whether `text` can name a key: 1 to 8 of a-z and 0-9."""
     return _KID.fullmatch(text) is not None
 
 
 def label(*parts: str) -> bytes:
-    """Join `parts` so that no two lists of parts give the same bytes: each behind its length."""
+    """The parts, each after its length in 2 bytes, so that no two lists give the same bytes."""
     encoded = [part.encode() for part in parts]
     return b"".join(len(part).to_bytes(2, "big") + part for part in encoded)
 
 
 class KeyState(StrEnum):
-    """What a key is used for."""
-
     ACTIVE = "active"
     DECRYPT = "decrypt"
 
@@ -65,7 +64,7 @@ class KeyRing:
     """Master keys by their names (kids); exactly one is active, the `primary`.
 
     Raises:
-        KeyRingError: the keys contradict each other; its text holds nothing of any key.
+        KeyRingError: when made, if the keys contradict each other; the text holds no key.
     """
 
     primary: str
@@ -83,18 +82,18 @@ class KeyRing:
         """Read a ring from JSON.
 
         Raises:
-            KeyRingError: with all faults that were found; none holds anything of `text`.
+            KeyRingError: with all faults that were found; none quotes `text`.
         """
         document = _document(_decoded(text))
         return cls(document.primary, {kid: key.to_key() for kid, key in document.keys.items()})
 
     @classmethod
     def generate(cls, kid: str, randomness: Callable[[int], bytes]) -> "KeyRing":
-        """A ring of one new key; `randomness` returns as many bytes as asked (`os.urandom`)."""
+        """A ring of one new key. `randomness` is `os.urandom` or a substitute for it."""
         return cls(kid, {kid: Key(randomness(KEY_BYTES), KeyState.ACTIVE)})
 
     def with_new(self, kid: str, randomness: Callable[[int], bytes]) -> "KeyRing":
-        """The ring with one more key that only decrypts, for replicas to know it in advance."""
+        """The ring with another key that only decrypts, so that replicas know it in advance."""
         if kid in self.keys:
             raise KeyRingError(f"it has a key {kid} already")
         return KeyRing(
@@ -102,7 +101,7 @@ class KeyRing:
         )
 
     def promoted(self, kid: str) -> "KeyRing":
-        """The ring with `kid` as its primary; the primary before it only decrypts from then on."""
+        """The ring with `kid` as its primary; the current primary then only decrypts."""
         self._require(kid)
         keys = {
             name: Key(key.secret, KeyState.ACTIVE if name == kid else KeyState.DECRYPT)
@@ -111,14 +110,14 @@ class KeyRing:
         return KeyRing(kid, keys)
 
     def without(self, kid: str) -> "KeyRing":
-        """The ring without a key that only decrypts: its tokens cannot be recovered any more."""
+        """The ring without a key that only decrypts; nothing recovers the tokens of this key."""
         self._require(kid)
         if kid == self.primary:
             raise KeyRingError(f"{kid} is the primary: promote another key first")
         return KeyRing(self.primary, {name: k for name, k in self.keys.items() if name != kid})
 
     def next_kid(self) -> str:
-        """A name for the next key: k1, k2 and so on, the first after those that are taken."""
+        """A name for the next key: k1, k2 and so on, the first after all that exist."""
         numbers = [int(kid[1:]) for kid in self.keys if re.fullmatch(r"k\d+", kid, re.ASCII)]
         return f"k{max(numbers, default=0) + 1}"
 
@@ -127,7 +126,7 @@ class KeyRing:
             raise KeyRingError(f"it has no key {kid}; it has {', '.join(self.kids)}")
 
     def to_json(self) -> str:
-        """The ring as `parse` reads it, keys and all."""
+        """The ring with its keys, as `parse` reads it."""
         keys = {
             kid: {"key": base64.b64encode(key.secret).decode("ascii"), "state": key.state.value}
             for kid, key in self.keys.items()
@@ -142,21 +141,24 @@ class KeyRing:
     def derive(self, kid: str, use: str, mode: str, length: int) -> bytes:
         """The key of `length` bytes for one use: HKDF-SHA256 (RFC 5869) of the master key `kid`.
 
-        `use` is the column, `table.column`, or another name of what is protected. A derived key
-        tells nothing about the master key nor about the keys of other uses and modes.
+        `use` is the column, `table.column`, or another name for what is protected. A derived key
+        reveals neither the master key nor the keys of other uses and modes.
         """
         info = label("consumer", str(_VERSION), kid, use, mode)
         return HKDF(SHA256(), length, salt=None, info=info).derive(self.keys[kid].secret)
 
     def fingerprints(self) -> Mapping[str, bytes]:
-        """By kid, 32 bytes that are equal exactly if the keys are, and reveal nothing of them."""
-        return {kid: self.derive(kid, "consumer.masking_keys", "check", 32) for kid in self.keys}
+        """By kid, 32 bytes that identify a key without revealing it."""
+        return {
+            kid: self.derive(kid, "consumer.masking_keys", "check", _FINGERPRINT_BYTES)
+            for kid in self.keys
+        }
 
 
 def _contradictions(
     primary: str, states: Mapping[str, object], secrets: Sequence[bytes]
 ) -> Iterator[str]:
-    """What is wrong with a ring as a whole: its names, its one active key, a key used twice."""
+    """What is wrong with the ring as a whole: a name, the active key, a key that is there twice."""
     if not all(is_kid(kid) for kid in states):
         yield "a key's name is not 1 to 8 of a-z and 0-9"
     if primary not in states:
@@ -185,7 +187,6 @@ class _KeyDocument(BaseModel):
         return text
 
     def to_key(self) -> Key:
-        """What the document stands for."""
         return Key(base64.b64decode(self.key), KeyState(self.state))
 
 
@@ -201,8 +202,8 @@ class _RepeatedNameError(ValueError):
     """A JSON object has the same name twice; a parser would silently take one of the two."""
 
 
-# Each function below raises outside its `except`: the cause holds the text that was parsed, and
-# `raise ... from None` would still carry it in __context__.
+# Each function below raises outside its `except`: the parser's error holds the text, and even with
+# `raise ... from None` it would stay in __context__.
 
 
 def _decoded(text: str) -> object:
@@ -233,7 +234,7 @@ def _document(decoded: object) -> _RingDocument:
 
 
 def _line(error: ErrorDetails) -> str:
-    """Where and what; of the document only names that are ours."""
+    """Where, and what is wrong; of the document's names only those that we know."""
     where = ".".join(_shown(name) for name in error["loc"]) or "the document"
     match error["type"]:
         case "missing":
@@ -249,7 +250,7 @@ def _line(error: ErrorDetails) -> str:
 
 
 def _contradictions_in(decoded: object) -> Iterator[str]:
-    """The same of a document that has other faults too, as far as it has the parts."""
+    """The contradictions of a document that is also malformed, as far as they can be seen."""
     document = decoded if isinstance(decoded, dict) else {}
     primary, keys = document.get("primary"), document.get("keys")
     if not isinstance(primary, str) or not isinstance(keys, dict):
@@ -261,7 +262,7 @@ def _contradictions_in(decoded: object) -> Iterator[str]:
 
 
 def _shown(name: int | str) -> str:
-    """A name of the document; one that is not ours could be a key put in its place."""
+    """A name of the document; an unknown one could be a key in the wrong place."""
     known = name in _PROPERTIES or (isinstance(name, str) and is_kid(name))
     return str(name) if known else "<another name>"
 

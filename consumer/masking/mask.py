@@ -1,4 +1,4 @@
-"""How one column's values are masked: the mode, the encoding, and the keys by name."""
+"""How a column's values are masked: with a mode, an encoding, and the keys of the ring."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -14,13 +14,13 @@ MASKED_LENGTH = 256
 
 
 def kid_of(token: str) -> str | None:
-    """The name of the key that a token says it was made with; None if it says none."""
+    """The kid in front of a token; None if there is none."""
     kid, dot, _ = token.partition(".")
     return kid if dot and is_kid(kid) else None
 
 
 class Mode(StrEnum):
-    """What a token gives away and to whom; the documentation compares them."""
+    """What a token leaks, and whether it can be recovered: docs/explanation/tokens.md."""
 
     SIV = "siv"
     HMAC = "hmac"
@@ -32,7 +32,7 @@ class Cipher(Protocol):
     """One mode, for one column, under one key."""
 
     def seal(self, data: bytes) -> str:
-        """The token's text behind the kid; the same bytes give the same text."""
+        """The token's text after the kid; equal bytes give equal texts."""
 
     def open(self, text: str) -> bytes:
         """What was sealed; raises TokenError."""
@@ -42,9 +42,9 @@ class Mask(Protocol):
     """Masks a column's values."""
 
     def __call__(self, text: str) -> str | None:
-        """What the column holds for a value: its token under the primary key, or NULL.
+        """What the column stores for a value: its token under the primary key, or NULL.
 
-        Raises ValueRefusedError for a text that the field's encoding has no bytes for.
+        Raises ValueRefusedError for a text that the field's encoding refuses.
         """
 
     def tokens(self, text: str) -> tuple[str, ...]:
@@ -58,8 +58,6 @@ class Mask(Protocol):
 
 
 class TokenMask:
-    """A mask that stores tokens."""
-
     __slots__ = ("_ciphers", "_decode", "_encode", "_prefix", "_seal")
 
     def __init__(self, ciphers: Mapping[str, Cipher], primary: str, encoding: Encoding) -> None:
@@ -70,20 +68,16 @@ class TokenMask:
         self._seal = ciphers[primary].seal
 
     def __call__(self, text: str) -> str:
-        """The token under the primary key; raises ValueRefusedError."""
         return self._prefix + self._seal(self._encode(text))
 
     def tokens(self, text: str) -> tuple[str, ...]:
-        """The value's tokens under every key, the primary's first; raises ValueRefusedError."""
         data = self._encode(text)
         return tuple(f"{kid}.{cipher.seal(data)}" for kid, cipher in self._ciphers.items())
 
     def recover(self, token: str) -> str:
-        """The canonical text of the value; raises TokenError."""
         return self._decode(self._open(token))
 
     def renew(self, token: str) -> str:
-        """The token of the same value under the primary key; raises TokenError."""
         return self._prefix + self._seal(self._open(token))
 
     def _open(self, token: str) -> bytes:
@@ -96,7 +90,7 @@ class TokenMask:
 
 
 class DropMask:
-    """A mask that stores nothing, though it refuses what others refuse."""
+    """Stores nothing, but refuses what the other modes refuse."""
 
     __slots__ = ("_encode",)
 
@@ -104,21 +98,17 @@ class DropMask:
         self._encode = encoding.encode
 
     def __call__(self, text: str) -> None:
-        """NULL; raises ValueRefusedError."""
         self._encode(text)
 
     def tokens(self, text: str) -> tuple[str, ...]:
-        """None at all; raises ValueRefusedError."""
         self._encode(text)
         return ()
 
     def recover(self, token: str) -> str:
-        """Nothing: raises TokenError."""
         del token
         raise TokenError("this column is masked with drop: its values were never stored")
 
     def renew(self, token: str) -> str:
-        """Nothing: raises TokenError."""
         return self.recover(token)
 
 
@@ -130,7 +120,7 @@ _CIPHERS: Mapping[Mode, Callable[[KeyRing, str, str], Cipher]] = {
 
 
 def mask_for(key_ring: KeyRing, column: str, mode: Mode, encoding: Encoding) -> Mask:
-    """The mask of a column, named `table.column`, with every key derived beforehand."""
+    """The mask of a column, `table.column`; it derives the keys once, for every key of the ring."""
     if mode is Mode.DROP:
         return DropMask(encoding)
     cipher = _CIPHERS[mode]

@@ -1,20 +1,20 @@
-"""Bodies of invalid messages: encrypted whole, under a key that no column has."""
+"""The bodies of invalid messages: encrypted whole, under a key that no column has."""
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from consumer.errors import TokenError
+from consumer.masking.ciphers import SIV_KEY_BYTES
 from consumer.masking.key_ring import KeyRing, label
 
 _USE = "consumer.quarantine.sealed_body"
-_SIV_KEY_BYTES = 64
-_FORMAT = "1"
+_BODY_FORMAT = "1"
 
 
 class BodySeal:
     """Seals with AES-SIV (RFC 5297), so a redelivered message is sealed to the same bytes.
 
-    The associated data binds the message's id: a body cannot be put behind another message.
+    The associated data binds the message's ID: a body cannot be moved to another message.
     """
 
     __slots__ = ("_aeads", "kid")
@@ -22,14 +22,14 @@ class BodySeal:
     def __init__(self, key_ring: KeyRing) -> None:
         self.kid = key_ring.primary
         self._aeads = {
-            kid: AESSIV(key_ring.derive(kid, _USE, "siv", _SIV_KEY_BYTES)) for kid in key_ring.kids
+            kid: AESSIV(key_ring.derive(kid, _USE, "siv", SIV_KEY_BYTES)) for kid in key_ring.kids
         }
 
     def seal(self, message_id: str, body: str) -> bytes:
         """The synthetic IV and the ciphertext, under the key `kid`.
 
-        JSON's escapes can put lone surrogates into a body, which UTF-8 has no place for; they are
-        written as UTF-8 would if it allowed them, so that a body comes back as it was.
+        A body from JSON may hold lone surrogates, which UTF-8 does not allow. They are encoded as
+        UTF-8 would encode them, so that every body can be unsealed unchanged.
         """
         return self._seal(message_id, body.encode("utf-8", "surrogatepass"))
 
@@ -37,7 +37,7 @@ class BodySeal:
         return self._aeads[self.kid].encrypt(data, _associated(message_id, self.kid))
 
     def unseal(self, kid: str, message_id: str, sealed: bytes) -> str:
-        """The body; raises TokenError if the key, the message or the bytes are others."""
+        """The body; raises TokenError unless the key, the message and the bytes are the same."""
         return self._unseal(kid, message_id, sealed).decode("utf-8", "surrogatepass")
 
     def renew(self, kid: str, message_id: str, sealed: bytes) -> bytes:
@@ -57,4 +57,4 @@ class BodySeal:
 
 
 def _associated(message_id: str, kid: str) -> list[bytes]:
-    return [label("body", _FORMAT, message_id, kid)]
+    return [label("body", _BODY_FORMAT, message_id, kid)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from consumer.errors import SettingsError
-from consumer.keys.sources import Aws, InlineKeys, KeyFile, KeySource, KmsKeyFile, SecretsManager
+from consumer.keys.sources import InlineKeys, KeyFile, KeySource, KmsKeyFile, SecretsManager
 from consumer.postgres.connection import ConnectionSettings
 from consumer.settings.loading import DEFAULT_PATH, variable_of
 from consumer.settings.sections import Settings
@@ -42,11 +42,11 @@ def key_source_of(settings: Settings) -> KeySource:
     if masking.keyring_source is None:
         _fail_unset("masking.keyring_file")
     region = settings.sqs.region or region_in(settings.sqs.queue_url or "")
-    aws = Aws(region, masking.keyring_timeout_seconds)
+    timeout_seconds = masking.keyring_timeout_seconds
     kind, _, name = masking.keyring_source.partition(":")
     if kind == "kms":
-        return KmsKeyFile(Path(name), masking.kms_encryption_context or {}, aws)
-    return SecretsManager(name, aws)
+        return KmsKeyFile(Path(name), masking.kms_encryption_context or {}, region, timeout_seconds)
+    return SecretsManager(name, region, timeout_seconds)
 
 
 def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:

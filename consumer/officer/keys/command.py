@@ -16,9 +16,7 @@ from consumer.keys.sources import (
     KeyFile,
     KeySource,
     KmsKeyFile,
-    content_of,
     load_key_ring,
-    read_ring,
     warnings_of,
 )
 from consumer.masking.key_ring import KeyRing
@@ -79,7 +77,7 @@ def new(context: CommandContext, path: Path | None, kid: str, kms_key: str | Non
     if isinstance(source, KmsKeyFile) != (kms_key is not None):
         raise click.UsageError("give --kms exactly when masking.keyring_source is kms:PATH")
     ring = KeyRing.generate(kid, os.urandom)
-    write_new(source.path, run_async(content_of(source, ring, kms_key)))
+    write_new(source.path, run_async(source.content(ring, kms_key)))
     click.echo(f"{source.path}: created with the key {kid}")
 
 
@@ -231,9 +229,9 @@ def _change(context: CommandContext, path: Path | None, edit: _Edit) -> KeyRing:
 
 async def _replace(source: FileSource, edit: _Edit) -> tuple[KeyRing, Path]:
     with ring_change(source.path) as change:
-        read = await read_ring(source)
-        ring = await edit(KeyRing.parse(read.text))
-        return ring, change.replace(await content_of(source, ring, read.kms_key))
+        stored = await source.read()
+        ring = await edit(KeyRing.parse(stored.text))
+        return ring, change.replace(await source.content(ring, stored.kms_key))
 
 
 def _source(context: CommandContext, path: Path | None) -> KeySource:

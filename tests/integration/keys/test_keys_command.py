@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from consumer.cli import cli
 from consumer.errors import KeyRingError
 from consumer.keys.file import write_new
-from consumer.keys.sources import Aws, KmsKeyFile, load_key_ring
+from consumer.keys.sources import KmsKeyFile, load_key_ring
 from consumer.masking.key_ring import KeyRing, KeyState
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.key_registry import register_fingerprints
@@ -30,7 +30,7 @@ class Ended:
 
 @dataclass
 class Officer:
-    """Whoever keeps the ring, in a folder of their own."""
+    """The key holder, with a folder for the ring."""
 
     path: Path
     variables: dict[str, str]
@@ -84,7 +84,7 @@ async def test_a_ring_that_is_there_is_never_replaced_by_a_new_one(officer: Offi
     before = officer.path.read_bytes()
     refused = await officer.keys("new")
     assert (refused.code, officer.path.read_bytes()) == (1, before)
-    assert "there is one already" in refused.err
+    assert "it exists already" in refused.err
 
 
 async def test_of_many_that_make_a_ring_at_once_one_does(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_of_many_that_make_a_ring_at_once_one_does(tmp_path: Path) -> None
     assert (tmp_path / "ring.json").read_bytes() == rings[made.index(True)]
 
 
-async def test_a_key_is_added_and_promoted_and_the_old_file_is_kept(officer: Officer) -> None:
+async def test_a_key_is_added_and_promoted_and_the_old_file_has_a_backup(officer: Officer) -> None:
     await officer.keys("new")
     first = officer.path.read_text()
     assert (await officer.keys("add")).code == 0
@@ -196,9 +196,9 @@ async def test_a_change_that_makes_no_ring_is_refused_and_changes_nothing(
 async def test_check_tells_all_that_is_wrong_a_line_each(officer: Officer) -> None:
     keys = {"k1": {"key": "AAAA", "state": "active"}, "k2": {"key": "!", "state": "retired"}}
     officer.path.write_text(json.dumps({"version": 2, "primary": "k3", "keys": keys}))
-    told = await officer.keys("check")
-    assert told.code == 1
-    assert told.out.splitlines() == [
+    checked = await officer.keys("check")
+    assert checked.code == 1
+    assert checked.out.splitlines() == [
         "FAIL version has an unknown value",
         "FAIL keys.k1.key is 3 bytes long, not 32",
         "FAIL keys.k2.key is not base64",
@@ -223,7 +223,7 @@ async def test_a_wrapped_ring_is_made_and_changed_without_ever_lying_open(
     assert (await officer.keys("new", "--kms", await aws_admin.make_key())).code == 0
     assert (await officer.keys("add")).code == 0
     assert (await officer.keys("promote", "k2")).code == 0
-    ring = await load_key_ring(KmsKeyFile(path, {"service": "login-consumer"}, Aws()))
+    ring = await load_key_ring(KmsKeyFile(path, {"service": "login-consumer"}, None, 30.0))
     assert ring.kids == ("k2", "k1")
     for file in path.parent.iterdir():
         assert b"keys" not in file.read_bytes()

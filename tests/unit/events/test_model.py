@@ -23,7 +23,7 @@ from consumer.events.table import Column, DuplicatesView, Kind, Table
 from consumer.events.user_login import UserLogin
 from consumer.masking.encodings import ADDRESS, IDENTIFIER
 from consumer.masking.key_ring import KeyRing
-from consumer.masking.mask import Mode
+from consumer.masking.mask import MASKED_LENGTH, Mode
 
 
 class Sale(EventModel):
@@ -58,9 +58,9 @@ def test_another_events_table_follows_from_its_annotations() -> None:
         (
             Column("buyer_name", (Kind.TEXT,), 64, required=True),
             Column("cents", (Kind.INTEGER,), required=True),
-            Column("ip", (Kind.TEXT,), 256, required=True),
-            Column("ip_net", (Kind.TEXT,), 256, required=True, optional=True),
-            Column("card", (Kind.TEXT,), 256),
+            Column("ip", (Kind.TEXT,), MASKED_LENGTH, required=True),
+            Column("ip_net", (Kind.TEXT,), MASKED_LENGTH, required=True, optional=True),
+            Column("card", (Kind.TEXT,), MASKED_LENGTH),
             Column("sold_on", (Kind.DATE,), required=True),
         ),
     )

@@ -94,9 +94,9 @@ def test_a_valid_message_is_the_row_of_its_masked_values() -> None:
 
 
 def test_the_row_is_a_pure_function_of_the_message_and_the_key_ring() -> None:
-    again = Transform(UserLogin, TEXT_KINDS, KeyRing.parse(RING.to_json()))
-    assert again(login_of()) == TRANSFORM(login_of())
-    assert again(message_of("{}")) == TRANSFORM(message_of("{}"))
+    another = Transform(UserLogin, TEXT_KINDS, KeyRing.parse(RING.to_json()))
+    assert another(login_of()) == TRANSFORM(login_of())
+    assert another(message_of("{}")) == TRANSFORM(message_of("{}"))
 
 
 def test_a_row_carries_no_raw_value() -> None:
@@ -146,7 +146,7 @@ def test_the_version_goes_as_it_came_into_text_and_as_a_number_into_an_integer()
     )
 
 
-def test_quarantine_keeps_the_whole_body_sealed() -> None:
+def test_quarantine_holds_the_whole_body_sealed() -> None:
     message = message_of("nonsense \ud800 of 199.172.111.135")
     sealed = TRANSFORM.quarantine(message, Reason.REJECTED_BY_DATABASE, "user_id")
     assert reason_of(sealed) == (Reason.REJECTED_BY_DATABASE, "user_id")
@@ -361,7 +361,7 @@ class Pair(EventModel):
         ("one", "unknown", (Reason.TRANSFORM_FAILED, None)),
     ],
 )
-def test_the_first_column_that_has_no_value_decides_whatever_comes_behind(
+def test_the_first_column_that_has_no_value_decides_whatever_the_next_has(
     left: str, right: str, reason: tuple[Reason, str | None]
 ) -> None:
     kinds = {"left": Kind.INTEGER, "right": Kind.INTEGER, "day": Kind.DATE}

@@ -162,7 +162,7 @@ _HOSTILE = {
     "properties of a field": '{"ip": {'
     + ",".join(f'"{number:x}":1' for number in range(110_000))
     + "}}",
-    "one property again and again": "{"
+    "one property many times": "{"
     + ",".join(['"user_id":[]'] * (MAX_CONTAINERS_AND_PROPERTIES - 1_000))
     + "}",
     "texts": '{"user_id": [' + '"x",' * (_MIB // 4 - 20) + '""]}',
@@ -178,7 +178,7 @@ _HOSTILE = {
     "backslashes": "{" + LOGIN_PROPERTIES + ', "user_id": "' + "\\" * (_MIB - 300),
     "lone surrogates": '{"user_id": "' + "\\ud800" * (_MIB // 6 - 10) + '"}',
     "raw lone surrogates": "\ud800" * (_MIB // 3),
-    "NaN behind texts": "{"
+    "NaN after texts": "{"
     + LOGIN_PROPERTIES
     + ', "user_id": ['
     + '"",' * (_MIB // 3 - 200)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from consumer.errors import TokenError
-from consumer.masking.encodings import ADDRESS, IDENTIFIER, Encoding
+from consumer.masking.encodings import ADDRESS, IDENTIFIER, IDENTIFIER_MAX_BYTES, Encoding
 from consumer.masking.key_ring import Key, KeyRing, KeyState
 from consumer.masking.mask import MASKED_LENGTH, Mode, mask_for
 from consumer.messages import ValueRefusedError
@@ -25,7 +25,7 @@ _DEVICE = mask_for(_RING, "user_logins.masked_device_id", Mode.SIV, IDENTIFIER)
 
 _addresses = st.ip_addresses().map(str)
 _identifiers = st.text(alphabet=st.characters(exclude_characters="\0", codec="utf-8")).filter(
-    lambda text: len(text.encode()) <= 159
+    lambda text: len(text.encode()) <= IDENTIFIER_MAX_BYTES
 )
 
 
@@ -95,14 +95,14 @@ def test_a_token_fits_its_column_for_every_accepted_value(text: str, address: st
 def test_the_longest_identifier_still_fits_and_its_length_shows_only_in_steps_of_32() -> None:
     lengths = {
         len(text): len(_masked(Mode.SIV, IDENTIFIER, text))
-        for text in ("", "x" * 31, "x" * 32, "x" * 159)
+        for text in ("", "x" * 31, "x" * 32, "x" * IDENTIFIER_MAX_BYTES)
     }
-    assert lengths == {0: 67, 31: 67, 32: 110, 159: 238}
+    assert lengths == {0: 67, 31: 67, 32: 110, IDENTIFIER_MAX_BYTES: 238}
 
 
 def test_a_token_made_by_another_replica_or_before_a_restart_is_the_same() -> None:
-    again = KeyRing.parse(_RING.to_json())
-    token = mask_for(again, "user_logins.masked_ip", Mode.SIV, ADDRESS)("::1")
+    another = KeyRing.parse(_RING.to_json())
+    token = mask_for(another, "user_logins.masked_ip", Mode.SIV, ADDRESS)("::1")
     assert token == _IP("::1")
 
 
@@ -198,7 +198,7 @@ def test_drop_stores_nothing_and_says_so() -> None:
         drop.recover(_TOKEN)
 
 
-def test_a_prefix_preserving_token_is_an_address_behind_its_kid() -> None:
+def test_a_prefix_preserving_token_is_an_address_after_its_kid() -> None:
     assert re.fullmatch(r"k2\.\d+\.\d+\.\d+\.\d+", _masked(Mode.IPCRYPT_PFX, ADDRESS, "192.0.2.1"))
     assert re.fullmatch(r"k2\.[0-9a-f:]+", _masked(Mode.IPCRYPT_PFX, ADDRESS, "2001:db8::1"))
 

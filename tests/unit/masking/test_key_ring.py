@@ -86,7 +86,7 @@ def test_what_is_not_json_is_refused(text: str) -> None:
         KeyRing.parse(text)
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_listed_at_once() -> None:
     keys = {"k1": _key(secret=_SAME[:31]), "k2": _key("gone", _SAME), "K3": _key("active", _SAME)}
     with pytest.raises(KeyRingError) as refused:
         KeyRing.parse(json.dumps({"primary": "k9", "keys": keys}))
@@ -190,7 +190,7 @@ def test_derived_keys_differ_by_kid_use_and_mode() -> None:
     assert not any(key.secret in each for key in keys.values() for each in derived)
 
 
-def test_a_check_is_equal_for_equal_keys_only_and_is_no_key_in_use() -> None:
+def test_a_fingerprint_is_equal_for_equal_keys_only_and_is_no_key() -> None:
     ring = KeyRing.generate("k1", os.urandom)
     assert ring.fingerprints() == KeyRing.parse(ring.to_json()).fingerprints()
     assert ring.fingerprints() != KeyRing.generate("k1", os.urandom).fingerprints()

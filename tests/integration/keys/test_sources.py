@@ -1,8 +1,8 @@
-"""The places that a key ring is read from: what is read, what is refused, what is tried again."""
+"""The places that a key ring is read from: what is read, what is refused, what is retried."""
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 
 from consumer.errors import KeyRingError, KeySourceError
 from consumer.keys.sources import (
-    Aws,
     InlineKeys,
     KeyFile,
     KmsKeyFile,
@@ -33,6 +32,14 @@ def ring(key_ring_json: str) -> KeyRing:
 @pytest.fixture
 def secret_name() -> str:
     return f"ring-{uuid.uuid4().hex}"
+
+
+def _secret(name: str, *, region: str | None = None, timeout_seconds: float = 30) -> SecretsManager:
+    return SecretsManager(name, region, timeout_seconds)
+
+
+def _wrapped_file(path: Path, context: Mapping[str, str]) -> KmsKeyFile:
+    return KmsKeyFile(path, context, region=None, timeout_seconds=30)
 
 
 async def test_a_ring_is_taken_as_given(key_ring_json: str, ring: KeyRing) -> None:
@@ -72,22 +79,22 @@ async def test_a_ring_is_read_from_secrets_manager_by_name_and_by_arn(
     aws_admin: AwsAdmin, key_ring_json: str, ring: KeyRing, secret_name: str
 ) -> None:
     arn = await aws_admin.put_secret(secret_name, key_ring_json)
-    assert await load_key_ring(SecretsManager(secret_name, Aws())) == ring
-    elsewhere = Aws(region="us-west-2")  # the ARN's own region goes over it
-    assert await load_key_ring(SecretsManager(arn, elsewhere)) == ring
+    assert await load_key_ring(_secret(secret_name)) == ring
+    # The ARN's own region comes before the one that is set.
+    assert await load_key_ring(_secret(arn, region="us-west-2")) == ring
 
 
 async def test_a_binary_secret_is_read_too(
     aws_admin: AwsAdmin, key_ring_json: str, ring: KeyRing, secret_name: str
 ) -> None:
     await aws_admin.put_secret(secret_name, key_ring_json.encode())
-    assert await load_key_ring(SecretsManager(secret_name, Aws(REGION))) == ring
+    assert await load_key_ring(_secret(secret_name, region=REGION)) == ring
 
 
 async def test_a_secret_that_is_not_there_is_refused_in_a_line(aws_admin: AwsAdmin) -> None:
     del aws_admin
     with pytest.raises(KeyRingError, match=r"NotFoundException \(there is no such secret"):
-        await load_key_ring(SecretsManager("nothing", Aws()))
+        await load_key_ring(_secret("nothing"))
 
 
 async def test_a_wrapped_file_is_unwrapped_with_its_context(
@@ -95,10 +102,10 @@ async def test_a_wrapped_file_is_unwrapped_with_its_context(
 ) -> None:
     path = tmp_path / "ring.kms"
     path.write_text(await aws_admin.wrap(await aws_admin.make_key(), key_ring_json, CONTEXT) + "\n")
-    assert await load_key_ring(KmsKeyFile(path, CONTEXT, Aws())) == ring
+    assert await load_key_ring(_wrapped_file(path, CONTEXT)) == ring
     for context in ({}, {"service": "another"}):
         with pytest.raises(KeyRingError, match="InvalidCiphertextException") as refused:
-            await load_key_ring(KmsKeyFile(path, context, Aws()))
+            await load_key_ring(_wrapped_file(path, context))
         assert refused.value.__context__ is None
 
 
@@ -109,14 +116,14 @@ async def test_a_ring_that_is_not_wrapped_is_refused_and_not_shown(
     path = tmp_path / "ring.kms"
     path.write_text(key_ring_json)
     with pytest.raises(KeyRingError, match="not base64") as refused:
-        await load_key_ring(KmsKeyFile(path, {}, Aws()))
+        await load_key_ring(_wrapped_file(path, {}))
     assert key_ring_json[40:60] not in carried_by(refused.value)
 
 
 @asynccontextmanager
 async def _answering(status: int, code: str) -> AsyncIterator[str]:
     """A server that answers every call with the same error."""
-    body = f'{{"__type": "{code}", "message": "of no use"}}'.encode()
+    body = f'{{"__type": "{code}", "message": "not shown"}}'.encode()
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +146,7 @@ async def _answering(status: int, code: str) -> AsyncIterator[str]:
         (503, "DependencyTimeoutException", KeySourceError),
     ],
 )
-async def test_refusals_end_the_start_and_the_rest_is_tried_again(
+async def test_refusals_end_the_start_and_the_rest_is_retried(
     aws_admin: AwsAdmin,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
@@ -150,10 +157,10 @@ async def test_refusals_end_the_start_and_the_rest_is_tried_again(
     async with _answering(status, code) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(error, match=f"GetSecretValue: {code}"):
-            await load_key_ring(SecretsManager("ring", Aws(timeout_seconds=30)))
+            await load_key_ring(_secret("ring"))
 
 
-async def test_a_server_that_is_not_there_is_tried_again(
+async def test_a_server_that_is_not_there_is_retried(
     aws_admin: AwsAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del aws_admin
@@ -161,7 +168,7 @@ async def test_a_server_that_is_not_there_is_tried_again(
         pass
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     with pytest.raises(KeySourceError, match="EndpointConnectionError"):
-        await load_key_ring(SecretsManager("ring", Aws(timeout_seconds=30)))
+        await load_key_ring(_secret("ring"))
 
 
 async def test_a_server_that_is_silent_is_given_up_in_time(
@@ -178,7 +185,7 @@ async def test_a_server_that_is_silent_is_given_up_in_time(
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         with pytest.raises(KeySourceError, match="Timeout"):
-            await load_key_ring(SecretsManager("ring", Aws(timeout_seconds=0.5)))
+            await load_key_ring(_secret("ring", timeout_seconds=0.5))
         released.set()
 
 
@@ -189,7 +196,7 @@ async def test_without_credentials_it_is_refused(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(KeyRingError, match="there are no AWS credentials"):
-        await load_key_ring(SecretsManager("ring", Aws(timeout_seconds=30)))
+        await load_key_ring(_secret("ring"))
 
 
 async def test_without_a_region_it_is_refused(
@@ -198,4 +205,4 @@ async def test_without_a_region_it_is_refused(
     del aws_admin
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(KeyRingError, match=r"set sqs\.region or AWS_DEFAULT_REGION"):
-        await load_key_ring(SecretsManager("ring", Aws()))
+        await load_key_ring(_secret("ring"))

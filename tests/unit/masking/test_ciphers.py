@@ -61,7 +61,7 @@ def test_ipv6_addresses_share_as_many_leading_bits_as_before(
 
 
 @given(st.binary(min_size=16, max_size=16))
-def test_decrypting_gives_the_address_back(address: bytes) -> None:
+def test_decrypting_reverses_encrypting(address: bytes) -> None:
     assert _CIPHER.decrypt(_CIPHER.encrypt(address)) == address
 
 
