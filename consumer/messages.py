@@ -24,8 +24,8 @@ class Message(NamedTuple):
     """One message as SQS handed it over.
 
     `message_id` is a UUID in its canonical text form, `sent_ms` SentTimestamp (milliseconds since
-    the epoch), `size` the body's length in bytes. A tuple, for a frozen dataclass takes three times
-    as long to make.
+    the epoch), `size` the body's length in bytes. It is a tuple because a frozen dataclass takes
+    three times as long to make.
     """
 
     message_id: str

@@ -69,7 +69,7 @@ def make(path: Path, text: str, user: tuple[int, int] | None) -> str:
     part.write_text(text)
     if os.getuid() == 0 and user is not None:
         os.chown(part, *user)
-    # A link fails where something is already: whoever is first wins, and no file is ever half.
+    # A link fails where something is already: the first one wins, and no file is ever half.
     with suppress(FileExistsError):
         path.hardlink_to(part)
         print(f"made {path}")

@@ -1,4 +1,4 @@
-"""Made-up login events: popular devices and addresses come again and again, some are malformed.
+"""Made-up login events: popular devices and addresses repeat, and some are malformed.
 
 `python -m devkit.feed` writes them to standard output, a line each.
 """

@@ -40,7 +40,7 @@ _PORTS = range(15_000, 30_000)
 
 # A background job of sh gets no stdin. Only the server and its children keep stdout open, so
 # that its end of file says that all of them are gone.
-_RUN_UNTIL_TOLD = """
+_RUN_UNTIL_ASKED = """
 exec 2>>"$1"
 shift
 "$@" </dev/null &
@@ -186,7 +186,7 @@ class PostgresServer:
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-c", "unix_socket_directories="]
         self._shell = _spawn(
-            _RUN_UNTIL_TOLD,
+            _RUN_UNTIL_ASKED,
             self.log_path,
             self._bindir / "postgres",
             "-D",
@@ -287,7 +287,7 @@ class PostgresServer:
             raise EmbeddedPostgresError(f"initdb failed: {_last_lines(made.stderr)}")
 
     def _lifeline(self) -> tuple[int, ...]:
-        """The pipe that keeps our folder: whoever uses the folder holds it open."""
+        """The pipe that keeps our folder: each process that uses the folder holds it open."""
         assert self._remover, "the server was closed"
         assert self._remover.stdin
         return (self._remover.stdin.fileno(),)

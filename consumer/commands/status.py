@@ -1,4 +1,4 @@
-"""A status line for whoever watches on a terminal."""
+"""A status line on a terminal."""
 
 import io
 from collections.abc import Callable

@@ -227,7 +227,7 @@ class Settings(BaseSettings):
         if self.shutdown.grace_seconds <= self.sqs.wait_seconds + self.shutdown.drain_seconds:
             raise _contradiction(
                 "shutdown.grace_seconds must be longer than sqs.wait_seconds and"
-                " shutdown.drain_seconds together, for the last poll may take its whole wait"
+                " shutdown.drain_seconds together, because the last poll may take its whole wait"
                 " before the drain begins",
                 "shutdown.grace_seconds",
                 "sqs.wait_seconds",

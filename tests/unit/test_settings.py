@@ -313,8 +313,8 @@ def test_what_is_out_of_bounds_is_refused_with_its_name(variable: str, value: st
             {},
             (
                 "settings.toml: shutdown.grace_seconds: shutdown.grace_seconds must be longer than"
-                " sqs.wait_seconds and shutdown.drain_seconds together, for the last poll may take"
-                " its whole wait before the drain begins"
+                " sqs.wait_seconds and shutdown.drain_seconds together, because the last poll may"
+                " take its whole wait before the drain begins"
             ),
         ),
     ],

@@ -35,7 +35,7 @@ quarantined AS (
         slot, message_id, to_timestamp(sent_ms / 1000.0), $10::text, reason, field_name, kid,
         sealed_body
     FROM refused JOIN fresh USING (slot, message_id)
-    -- Of use only where the ledger was lost: an error would hold up all that comes behind.
+    -- Matters only where the ledger was lost: an error would hold up all messages behind it.
     ON CONFLICT DO NOTHING
     RETURNING reason
 )
