@@ -16,7 +16,8 @@ from consumer.events.transform import Transform
 from consumer.keys.reload import reload_key_ring
 from consumer.keys.sources import KeySource, load_key_ring, warnings_of
 from consumer.masking.key_ring import KeyRing
-from consumer.pipeline.pipeline import Pipeline, PipelineLimits
+from consumer.pipeline.limits import PipelineLimits
+from consumer.pipeline.pipeline import Pipeline
 from consumer.pipeline.retrying import Backoff
 from consumer.postgres.connection import ConnectionSettings, briefly_connected
 from consumer.postgres.inspect import inspect_table

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from consumer.messages import Message
+from consumer.pipeline.ports import MESSAGES_A_CALL
 
 
 class InFlight:
@@ -14,7 +15,11 @@ class InFlight:
     """
 
     def __init__(
-        self, max_messages: int, max_bytes: int, visibility_seconds: float, messages_a_poll: int
+        self,
+        max_messages: int,
+        max_bytes: int,
+        visibility_seconds: float,
+        messages_a_poll: int = MESSAGES_A_CALL,
     ) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes

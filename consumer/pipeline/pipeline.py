@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from consumer.errors import (
     DatabaseError,
@@ -23,6 +22,7 @@ from consumer.errors import (
 from consumer.messages import Message, Outcome, Reason, Row, Written
 from consumer.pipeline.batching import Batcher, runs_of
 from consumer.pipeline.in_flight import InFlight
+from consumer.pipeline.limits import PipelineLimits
 from consumer.pipeline.ports import MESSAGES_A_CALL, MessageTransform, Sink, Source
 from consumer.pipeline.retrying import Backoff, RetryState, run_batch_call
 from consumer.pipeline.visibility import Visibility
@@ -34,24 +34,6 @@ _SPARSE_RECEIVE = 5
 # the code to stay in the processor's caches.
 _MESSAGES_PER_RUN = 150
 _BYTES_PER_RUN = 32 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineLimits:
-    """The bounds of a pipeline; `visibility_seconds` is the queue's own VisibilityTimeout."""
-
-    visibility_seconds: int
-    max_pollers: int
-    max_deleters: int
-    writers: int
-    max_in_flight_messages: int
-    max_in_flight_bytes: int
-    max_batch_rows: int
-    max_batch_bytes: int
-    linger_seconds: float
-    min_pause_seconds: float
-    max_pause_seconds: float
-    drain_seconds: float
 
 
 class Pipeline:
@@ -79,10 +61,7 @@ class Pipeline:
         self._clock = clock
         self._uniform = uniform
         self._in_flight = InFlight(
-            limits.max_in_flight_messages,
-            limits.max_in_flight_bytes,
-            limits.visibility_seconds,
-            MESSAGES_A_CALL,
+            limits.max_in_flight_messages, limits.max_in_flight_bytes, limits.visibility_seconds
         )
         self._visibility = self._new_visibility()
         # Pollers append new messages, writers take batches.
@@ -91,9 +70,8 @@ class Pipeline:
         )
         # Committed messages. Writers append; deleters remove, and append what must be retried.
         self._to_delete: deque[Message] = deque()
-        # How many tasks run. Each of them adds others, and counts itself out.
-        self._pollers = 0
-        self._deleters = 0
+        self._pollers = 0  # running pollers; they add others, and count themselves out
+        self._deleters = 0  # likewise
         # When each open receive began: written by pollers, read by the watchdog.
         self._open_polls: dict[object, float] = {}
         # Written by pollers and by deleters; both read their own.
@@ -101,8 +79,8 @@ class Pipeline:
         self._deletes = self._retry_state("DeleteMessageBatch")
         self._arrived = asyncio.Event()  # set by pollers, awaited by writers
         self._committed = asyncio.Event()  # set by writers, awaited by deleters
-        # There may be room in flight again, or nothing left in it: set by deleters, by polls that
-        # end, and at a stop; awaited by pollers without room, and by the drain.
+        # Set by deleters, by polls that end, and at a stop; awaited by pollers without room, and by
+        # the drain.
         self._room_changed = asyncio.Event()
 
     @property

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from consumer.pipeline.pipeline import PipelineLimits
+from consumer.pipeline.limits import PipelineLimits
 from tests.history.marked import Marks, marked_bodies
 
 RECEIVE, DELETE, EXTEND = "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"

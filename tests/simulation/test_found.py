@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consumer.pipeline.pipeline import PipelineLimits
+from consumer.pipeline.limits import PipelineLimits
 from tests.history.checker import Kind
 from tests.simulation.mutants import ForgetsToReportRoom
 from tests.simulation.scenario import RECEIVE, Scenario, Spell, Trouble

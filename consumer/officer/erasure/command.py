@@ -74,9 +74,7 @@ def erase(
       consumer erase --reapply --from /mnt/elsewhere/erased.csv --reason "restore of June 3"
     """
     if [subject is not None, reapply, export].count(True) != 1 or (list_file and not reapply):
-        raise click.UsageError(
-            "give one of --user-id, --reapply and --export; --from with --reapply"
-        )
+        raise click.UsageError("give one of --user-id, --reapply, --export; --from with --reapply")
     if not export and not reason.strip():
         raise click.UsageError("--reason is missing or empty: it is audited")
     if subject == "-":

@@ -123,8 +123,8 @@ def replay(
     message id and day: once, however often this runs. The rest remains, with its new reason. An
     edited body that does not pass is dropped, and the original remains.
 
-    --edit puts the body into a file in a temporary folder that only you can read, until the editor
-    ends; it is audited before. The exit code is 1 if any message remains.
+    --edit puts the body (audited) into a temporary folder that only you can read, until the editor
+    ends. The exit code is 1 if any message remains.
 
     \b
     Examples:
@@ -136,27 +136,36 @@ def replay(
     if not (ids or only or day or everything):
         raise click.UsageError("name messages: IDs, --only, --day or --all")
     if (edit and not ids) or (body is not None and (len(ids) != 1 or edit)):
-        raise click.UsageError(
-            "--edit goes with IDs, --body with one ID, and one without the other"
-        )
+        raise click.UsageError("--edit goes with IDs, --body with one ID; give one of the two")
     if not dry_run or edit:
         _require_reason(reason)
     ring = run_async(context.key_ring())
-    bodies: Mapping[int, str] = {}
-    if body is not None:
-        bodies = {ids[0]: _text(body.read(_MAX_BODY_BYTES + 1))}
-    elif edit:
-        bodies = run_async(_edited(context, ring, ids, reason))
-        if not bodies:  # no ids would select every message
-            raise click.exceptions.Exit(1)
+    bodies = _new_bodies(context, ring, ids, reason, body=body, edit=edit)
     replaying = Replay(context.model, ring, bodies, reason)
-    selection = _selection(tuple(bodies) or ids, only, day)
-    if dry_run:
-        done = run_async(replaying.dry_run(context.connection_settings, selection))
-    else:
-        done = run_async(replaying.run(context.connection_settings, selection))
+    run = replaying.dry_run if dry_run else replaying.run
+    done = run_async(run(context.connection_settings, _selection(tuple(bodies) or ids, only, day)))
     if not _report(done, set(ids), "would be written" if dry_run else "written"):
         raise click.exceptions.Exit(1)
+
+
+def _new_bodies(
+    context: CommandContext,
+    ring: KeyRing,
+    ids: Sequence[int],
+    reason: str,
+    *,
+    body: BinaryIO | None,
+    edit: bool,
+) -> Mapping[int, str]:
+    """The bodies by id that replace those in quarantine."""
+    if body is not None:
+        return {ids[0]: _text(body.read(_MAX_BODY_BYTES + 1))}
+    if not edit:
+        return {}
+    bodies = run_async(_edited(context, ring, ids, reason))
+    if not bodies:  # no ids would select every message
+        raise click.exceptions.Exit(1)
+    return bodies
 
 
 def _selection(ids: Sequence[int], only: str | None, day: datetime | None) -> Selection:

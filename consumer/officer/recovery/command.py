@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from typing import BinaryIO
 
 import asyncpg
@@ -79,27 +79,21 @@ def recover(
       psql --csv -c "SELECT token, events FROM consumer.repeated_devices" |
         consumer recover --reason "ticket 4711" --csv - --column token
     """
-    if bool(tokens) == (csv_file is not None):
-        raise click.UsageError("give either TOKENs or --csv")
-    if (csv_file is None) != (column is None):
-        raise click.UsageError("--csv and --column go together")
+    if bool(tokens) == (csv_file is not None) or (csv_file is None) != (column is None):
+        raise click.UsageError("give either TOKENs, or --csv and --column")
     if not reason.strip():
         raise click.UsageError("--reason is empty")
     if not name and column in {token.column for token in tokens_of(context.model)}:
         name = column
     recoverer = Recoverer(context.model, run_async(context.key_ring()), name)
     recovery = _AuditedRecovery(recoverer, context.model.table, name, reason)
-    with ExitStack() as stack:
-        items: Iterable[TokenItem]
-        output: RecoveredOutput
-        if csv_file is not None and column is not None:
-            rows = CsvTokens(csv_file, column, into)
-            stack.callback(rows.release)
-            items, output = rows.items(), CsvOutput(sys.stdout, rows)
-        else:
-            texts = _stdin_lines() if tokens == ("-",) else tokens
-            items, output = token_items(texts), LineOutput(sys.stdout)
-        head = run_async(_recover_all(context, recovery, items, output))
+    if csv_file is not None and column is not None:
+        with closing(CsvTokens(csv_file, column, into)) as rows:
+            output = CsvOutput(sys.stdout, rows)
+            head = run_async(_recover_all(context, recovery, rows.items(), output))
+    else:
+        items = token_items(_stdin_lines() if tokens == ("-",) else tokens)
+        head = run_async(_recover_all(context, recovery, items, LineOutput(sys.stdout)))
     if head is not None:
         click.echo(f"audited up to {head}", err=True)
     if recovery.refused:

@@ -83,8 +83,8 @@ class CsvTokens:
         """A row with the value in its column."""
         return [*cells[: self._into_index], value, *cells[self._into_index + 1 :]]
 
-    def release(self) -> None:
-        """Leave the file open for the caller who opened it."""
+    def close(self) -> None:
+        """Detach from the file, which stays open for the caller who opened it."""
         self._lines.detach()
 
     def _next(self) -> list[str] | None:

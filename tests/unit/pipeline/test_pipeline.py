@@ -16,7 +16,8 @@ from consumer.errors import (
     StatementTooSlowError,
 )
 from consumer.messages import Message, Outcome, Reason, Row, Written
-from consumer.pipeline.pipeline import Pipeline, PipelineLimits
+from consumer.pipeline.limits import PipelineLimits
+from consumer.pipeline.pipeline import Pipeline
 from consumer.telemetry import events as telemetry
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue, unavailable

@@ -25,7 +25,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.clock = asyncio.get_running_loop().time
-        self.in_flight = InFlight(1000, 1_000_000, 30, 10)
+        self.in_flight = InFlight(1000, 1_000_000, 30)
         self.visibility = Visibility(
             source=self.queue,
             in_flight=self.in_flight,
