@@ -64,11 +64,13 @@ class DatabaseError(ConsumerError):
     """The database did not take a statement; it may be run again after a pause.
 
     `sqlstate` is the five-character code, or the driver's exception name where there is none.
+    `advice` says what is wrong and what to do, where that is known.
     """
 
     def __init__(self, sqlstate: str, advice: str = "") -> None:
         super().__init__(f"database: {sqlstate}" + (f" ({advice})" if advice else ""))
         self.sqlstate = sqlstate
+        self.advice = advice
 
 
 class StatementTooSlowError(DatabaseError):
@@ -82,9 +84,11 @@ class DatabaseRefusedError(DatabaseError):
 class DataRejectedError(DatabaseError):
     """At least one row of the statement was refused for its data, by a type, constraint or trigger.
 
-    `column` is the column or constraint that PostgreSQL named, where it named one.
+    `column` is the column or constraint that PostgreSQL named, and `table` its table with the
+    schema, quoted; None where it named none.
     """
 
-    def __init__(self, sqlstate: str, column: str | None = None) -> None:
+    def __init__(self, sqlstate: str, column: str | None = None, table: str | None = None) -> None:
         super().__init__(sqlstate, f"column or constraint {column}" if column else "")
         self.column = column
+        self.table = table

@@ -65,4 +65,4 @@ def _failure(
         case KeySourceError():
             return telemetry.KeyRingReadFailed(error.operation, error.code, pause_seconds)
         case DatabaseError():
-            return telemetry.DatabaseUnavailable(error.sqlstate, pause_seconds)
+            return telemetry.DatabaseUnavailable(error.sqlstate, pause_seconds, error.advice)

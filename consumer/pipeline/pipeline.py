@@ -263,7 +263,9 @@ class Pipeline:
     async def _pause_writing(self, count: int, error: DatabaseError, backoff: Backoff) -> None:
         refused = isinstance(error, DatabaseRefusedError | DataRejectedError)
         pause_seconds = backoff.pause_seconds(refused=refused)
-        self._emit(telemetry.WriteFailed(count, error.sqlstate, refused, pause_seconds))
+        self._emit(
+            telemetry.WriteFailed(count, error.sqlstate, refused, pause_seconds, error.advice)
+        )
         await asyncio.sleep(pause_seconds)
 
     def _pass_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:

@@ -15,6 +15,7 @@ from consumer.errors import (
     DataRejectedError,
     StatementTooSlowError,
 )
+from consumer.postgres.queries import identifier, joined
 
 DRIVER_FAILURES: tuple[type[Exception], ...] = (
     asyncpg.PostgresError,
@@ -26,6 +27,16 @@ FAILURES: tuple[type[Exception], ...] = (
     OSError,  # and with it TimeoutError, name resolution and TLS
     RuntimeError,  # uvloop's, for a write to a transport that the peer has just closed
 )
+
+_CHECK_VIOLATION = "23514"
+
+
+class PartitionMissingError(DatabaseRefusedError):
+    """No partition of `table` takes a row; the name has the schema, and is quoted."""
+
+    def __init__(self, table: str, advice: str = "") -> None:
+        super().__init__(_CHECK_VIOLATION, advice or f"no partition of {table} takes a row")
+        self.table = table
 
 
 class Ends(Enum):
@@ -52,6 +63,15 @@ _MEANINGS = {
     "08": _Meaning(ends=Ends.ALL),
     "08P01": _Meaning(advice=_POOLED, ends=Ends.ALL),
     "22": _ROW,
+    "2200H": _Meaning(
+        DatabaseRefusedError, "a sequence of the table is used up: raise its maximum", Ends.NONE
+    ),
+    "22P03": _Meaning(
+        DatabaseRefusedError, "the server cannot read what the driver sends: run another release"
+    ),
+    "22P05": _Meaning(
+        DatabaseRefusedError, "the database's encoding is not UTF8: use one that is", Ends.NONE
+    ),
     "23": _ROW,
     "25006": _Meaning(advice="the server is read-only, as after a failover", ends=Ends.ALL),
     "26000": _Meaning(advice=_POOLED),
@@ -118,13 +138,22 @@ def _error_of(failure: Exception) -> DatabaseError:
         case asyncpg.ClientConfigurationError() | ValueError():
             return DatabaseRefusedError(name, "check the DSN")
         case asyncpg.PostgresError(sqlstate=str(code)):
-            meaning = _meaning_of(code)
-            if meaning.error is DataRejectedError:
-                column = failure.constraint_name or failure.column_name
-                return DataRejectedError(code, column)
-            return meaning.error(code, meaning.advice)
+            return _error_of_code(code, failure)
         case _:
             return DatabaseError(name)
+
+
+def _error_of_code(code: str, failure: asyncpg.PostgresError) -> DatabaseError:
+    meaning = _meaning_of(code)
+    if meaning.error is not DataRejectedError:
+        return meaning.error(code, meaning.advice)
+    table = None
+    if failure.schema_name and failure.table_name:
+        table = joined(map(identifier, (failure.schema_name, failure.table_name)), ".")
+    named = failure.constraint_name or failure.column_name
+    if code == _CHECK_VIOLATION and named is None and table is not None:
+        return PartitionMissingError(table)
+    return DataRejectedError(code, named, table)
 
 
 def _meaning_of(sqlstate: str) -> _Meaning:

@@ -11,7 +11,9 @@ from pydantic_core import PydanticSerializationError, to_json
 from consumer.errors import DataRejectedError
 from consumer.events.table import Column, ColumnKinds, Kind, Table
 from consumer.messages import ColumnValue, Outcome, Quarantined, Reason, Row, Written
+from consumer.postgres.causes import cause_of
 from consumer.postgres.connection import Connections, ConnectionSettings
+from consumer.postgres.errors import PartitionMissingError
 from consumer.postgres.queries import Sql, fill, identifier, joined, load_statement, qualified
 
 _Key = tuple[int, str]
@@ -35,8 +37,8 @@ class WriteStatement:
 
     def __init__(self, table: Table, kinds: ColumnKinds) -> None:
         self.text = fill(_WRITE, **column_lists(table, kinds, _FIRST_COLUMN_PARAMETER))
+        self.columns = frozenset(column.name for column in columns_present(table, kinds))
         self._event = table.name
-        self._columns = len(columns_present(table, kinds))
 
     def parameters(self, batch: Sequence[Outcome]) -> Sequence[Parameter]:
         """A batch as the statement's parameters: arrays of equal length, sorted, each message once.
@@ -54,12 +56,12 @@ class WriteStatement:
         for key in sorted(outcomes):
             outcome = outcomes[key]
             if isinstance(outcome, Row):
-                if len(outcome.values) != self._columns:
+                if len(outcome.values) != len(self.columns):
                     raise DataRejectedError(_MALFORMED)
                 rows.append(key + outcome.values)
             else:
                 refused.append(key + _quarantine_values(outcome))
-        slots, message_ids, *values = column_literals(rows, 2 + self._columns)
+        slots, message_ids, *values = column_literals(rows, 2 + len(self.columns))
         quarantined = zip(*refused, strict=True) if refused else [()] * _QUARANTINE_ARRAYS
         return [slots, message_ids, *quarantined, self._event, *values]
 
@@ -89,8 +91,12 @@ class PostgresSink:
             DatabaseError: it may or may not be committed; write it again.
         """
         parameters = self._statement.parameters(batch)
-        async with self._connections.lease() as connection:
-            (written,) = await connection.fetch(self._statement.text, *parameters)
+        try:
+            async with self._connections.lease() as connection:
+                (written,) = await connection.fetch(self._statement.text, *parameters)
+        except (DataRejectedError, PartitionMissingError) as error:
+            async with self._connections.lease() as connection:
+                raise await cause_of(connection, error, self._statement.columns) from None
         reasons = Counter(Reason(reason) for reason in written["reasons"] or ())
         return Written(
             rows=written["rows"],

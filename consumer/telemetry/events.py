@@ -216,7 +216,10 @@ class QueueRecovered(TelemetryEvent):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUnavailable(TelemetryEvent):
-    """The database could not be used at the start; the next try follows after `pause_seconds`."""
+    """The database could not be used at the start; the next try follows after `pause_seconds`.
+
+    `advice` says what to do, where that is known.
+    """
 
     message = "database unavailable"
     level = WARNING
@@ -224,13 +227,15 @@ class DatabaseUnavailable(TelemetryEvent):
 
     sqlstate: str
     pause_seconds: float
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed(TelemetryEvent):
     """A batch of `count` messages was not written; the next try follows after `pause_seconds`.
 
-    `refused`: it will fail as well until someone acts.
+    `refused`: it will fail as well until someone acts. `advice` says what to do, where that is
+    known.
     """
 
     message = "write failed"
@@ -240,6 +245,7 @@ class WriteFailed(TelemetryEvent):
     sqlstate: str
     refused: bool
     pause_seconds: float
+    advice: str = ""
 
     @property
     def level(self) -> int:

@@ -160,5 +160,32 @@ SELECT EXISTS (
     WHERE rule.ev_class = to_regclass($1) AND depends.refobjid = to_regclass($2)
 )
 
+-- name: refused_by
+-- Of a table ($1, quoted): its name, its schema, its partition key, and the columns that its
+-- constraint or its unique index $2 is on, those of expressions included.
+SELECT
+    relation.oid::regclass::text,
+    relation.relnamespace::regnamespace::text,
+    substring(pg_get_partkeydef(relation.oid) FROM '\((.*)\)'),
+    ARRAY(
+        SELECT attribute.attname::text
+        FROM pg_catalog.pg_attribute AS attribute
+        WHERE attribute.attrelid = relation.oid AND attribute.attnum IN (
+            SELECT unnest(conkey) FROM pg_catalog.pg_constraint
+            WHERE conrelid = relation.oid AND conname = $2
+            UNION ALL
+            SELECT depends.refobjsubid
+            FROM pg_catalog.pg_depend AS depends
+            JOIN pg_catalog.pg_class AS index ON index.oid = depends.objid
+            WHERE depends.classid = 'pg_class'::regclass AND index.relname = $2
+                AND index.relnamespace = relation.relnamespace
+                AND depends.refclassid = 'pg_class'::regclass
+                AND depends.refobjid = relation.oid AND depends.refobjsubid > 0
+        )
+        ORDER BY attribute.attnum
+    )
+FROM pg_catalog.pg_class AS relation
+WHERE relation.oid = to_regclass($1)
+
 -- name: array_nulls
 SELECT current_setting('array_nulls') = 'on'

@@ -315,12 +315,12 @@ def test_a_quarantine_row_that_is_refused_is_held_and_tried_again() -> None:
     run_virtually(scenario())
 
 
-def test_a_missing_table_touches_nothing_and_is_told_as_a_refusal() -> None:
+def test_what_the_database_lacks_touches_no_message_and_is_reported_with_what_to_do() -> None:
     async def scenario() -> None:
         w = world()
 
         def missing(_: Sequence[Outcome]) -> None:
-            raise DatabaseRefusedError("42P01")
+            raise DatabaseRefusedError("23514", "no partition takes a row")
 
         w.database.fault = missing
         w.queue.send("a")
@@ -331,7 +331,7 @@ def test_a_missing_table_touches_nothing_and_is_told_as_a_refusal() -> None:
         assert len(w.database.quarantine) == 0
         failures = [e for e in w.events if isinstance(e, telemetry.WriteFailed)]
         assert failures
-        assert all(e.refused for e in failures)
+        assert all(e.refused and e.advice == "no partition takes a row" for e in failures)
         assert w.events.count(telemetry.DatabaseRecovered()) == 1
 
     run_virtually(scenario())

@@ -67,3 +67,21 @@ def test_the_code_itself_decides_before_its_beginning_and_its_class(
 
 def test_a_server_that_did_not_answer_ends_every_connection() -> None:
     assert ends(DatabaseError("ConnectionResetError")) is Ends.ALL
+
+
+def test_of_classes_22_and_23_these_are_the_state_of_the_database() -> None:
+    """Every code that the driver knows; docs/decisions has the reasons."""
+    codes = {
+        each.sqlstate
+        for each in vars(asyncpg.exceptions).values()
+        if isinstance(each, type) and issubclass(each, asyncpg.PostgresError) and each.sqlstate
+    }
+    judged = sorted(code for code in codes if code[:2] in {"22", "23"})
+    assert len(judged) > 60
+    assert [code for code in judged if not is_of_a_row(code)] == ["2200H", "22P03", "22P05"]
+
+
+def is_of_a_row(sqlstate: str) -> bool:
+    with pytest.raises(DatabaseError) as caught, translated():
+        raise failure(sqlstate)
+    return isinstance(caught.value, DataRejectedError)

@@ -17,7 +17,7 @@ _NAMES = re.compile(r"^-- name: (.*)$", re.MULTILINE)
 def test_each_name_leads_to_its_statement() -> None:
     path = "sql/queries.sql"
     for name, text in load_queries("consumer.postgres", path).items():
-        assert "name:" not in text
+        assert "-- name:" not in text
         assert text
         assert f"-- name: {name}\n" in (_PACKAGE / "postgres" / path).read_text()
 
