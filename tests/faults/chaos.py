@@ -17,7 +17,9 @@ from devkit.sqs import AnswerError, DeliverTwice, Disconnect
 from tests.faults.catalogue.database import read_only
 from tests.faults.catalogue.queue import REFUSING, UNAVAILABLE
 from tests.faults.harness import report, terminal
+from tests.faults.harness.errors import CannotBeMadeError
 from tests.faults.harness.outcome import Outcome
+from tests.faults.harness.proxy import check_packets_can_be_dropped
 from tests.faults.harness.queue_server import BringBack, RefuseSome, Trouble
 from tests.faults.harness.rig import DATABASE, QUEUE, Plan, Rig, open_rig
 from tests.history.checker import Kind
@@ -172,7 +174,8 @@ async def _follow(rig: Rig, moments: Sequence[Moment], made: Counter[str]) -> No
         # BLE001: the report tells of what could not be made; the rest of a long run is worth having
         except Exception as error:  # noqa: BLE001
             rig.problems.append(f"{name} was not made: {type(error).__name__}")
-        made[name] += 1
+        else:
+            made[name] += 1
 
 
 async def run(
@@ -287,6 +290,10 @@ def main(
     folder: Path,
 ) -> None:
     """Mix all faults at random while messages go through, and tell how the service took them."""
+    try:
+        check_packets_can_be_dropped()
+    except CannotBeMadeError as error:
+        raise click.ClickException(str(error)) from error
     console = Console()
     plan = Plan(
         seed=seed,

@@ -14,7 +14,9 @@ from rich.console import Console
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.settings.sections import FlowSettings
 from tests.faults.harness import report, terminal
+from tests.faults.harness.errors import CannotBeMadeError
 from tests.faults.harness.outcome import Outcome
+from tests.faults.harness.proxy import check_packets_can_be_dropped
 from tests.faults.harness.queue_server import Feed
 from tests.faults.harness.rig import DATABASE, Plan, Rig, open_rig
 from tests.faults.harness.timeline import Seen
@@ -173,6 +175,10 @@ def _minutes(soaked: Sequence[Seen], names: Sequence[str]) -> list[str]:
 )
 def main(*, seconds: int, replicas: int, seed: int, folder: Path) -> None:
     """Run at half capacity for long, and tell how the memory grew."""
+    try:
+        check_packets_can_be_dropped()
+    except CannotBeMadeError as error:
+        raise click.ClickException(str(error)) from error
     console = Console()
     plan = Plan(seed=seed, replicas=replicas, messages=100_000_000, look_seconds=1.0)
     rig, capacity, began, counts = uvloop.run(run(plan, seconds, console))

@@ -1,7 +1,6 @@
-"""Connections that lead nowhere any more: packets are dropped, and nobody says so."""
+"""Connections that a network drops: packets vanish, and no side is notified."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -11,12 +10,25 @@ import pytest
 
 from consumer.postgres.connection import ConnectionSettings, connect
 from consumer.sqs.http import HttpClient, HttpError
-from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops them for us")
+from tests.faults.harness import proxy as harness
+from tests.faults.harness.errors import CannotBeMadeError
+from tests.faults.harness.proxy import (
+    Proxy,
+    check_packets_can_be_dropped,
+    is_http_request,
+    is_sql_request,
+)
 
 # Without an end of its own each of these would wait for minutes.
 _DEADLINE_SECONDS = 45
+
+
+@pytest.fixture(autouse=True)
+def _dropped_packets() -> None:
+    try:
+        check_packets_can_be_dropped()
+    except CannotBeMadeError as reason:
+        pytest.skip(str(reason))
 
 
 @dataclass
@@ -99,3 +111,11 @@ async def test_a_statement_on_a_connection_that_was_dropped_fails(database: str)
         with pytest.raises((OSError, asyncpg.PostgresConnectionError)):
             await connection.execute("SELECT 1", timeout=_DEADLINE_SECONDS)
         assert connection.is_closed()
+
+
+async def test_a_proxy_that_cannot_drop_packets_reports_it(
+    http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "_IP_MINTTL", 9999)
+    with pytest.raises(CannotBeMadeError, match="Protocol not available"):
+        http.proxy.go_silent()

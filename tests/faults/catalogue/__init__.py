@@ -1,7 +1,7 @@
 """The faults that are made on the real thing, by number."""
 
 from tests.faults.catalogue import bounds, database, killed, queue
-from tests.faults.catalogue.fault import CannotBeMadeError, Fault
+from tests.faults.catalogue.fault import Fault
 
 FAULTS = {
     fault.number: fault
@@ -11,4 +11,4 @@ FAULTS = {
     )
 }
 
-__all__ = ["FAULTS", "CannotBeMadeError", "Fault"]
+__all__ = ["FAULTS", "Fault"]

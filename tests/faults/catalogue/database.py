@@ -13,7 +13,8 @@ from pathlib import Path
 import asyncpg
 
 from consumer.messages import Row
-from tests.faults.catalogue.fault import CannotBeMadeError, Fault
+from tests.faults.catalogue.fault import Fault, dropped_packets
+from tests.faults.harness.errors import CannotBeMadeError
 from tests.faults.harness.judge import Refusal
 from tests.faults.harness.rig import DATABASE, QUEUE, Plan, Rig, execute
 from tests.pgbouncer import find_pgbouncer
@@ -118,7 +119,7 @@ def a_small_disk(plan: Plan) -> Iterator[Plan]:
     options = f"size={_DISK_BYTES},mode=0755"
     try:
         if _run("mount", "-t", "tmpfs", "-o", options, "consumer-disk", str(folder)):
-            raise CannotBeMadeError("this machine lets nobody mount a small disk")
+            raise CannotBeMadeError("this machine does not let root mount a small disk")
         try:
             yield replace(plan, data_on=folder, postgres={"max_wal_size": "48MB"})
         finally:
@@ -202,10 +203,10 @@ FAULTS = (
     Fault(7, "PostgreSQL stopped at once, and started", stop_database),
     Fault(8, "kill -9 of the postmaster", crash_database),
     Fault(9, "failover to read-only, and back", fail_over),
-    Fault(10, "PostgreSQL blackholed", silence_database),
+    Fault(10, "PostgreSQL blackholed", silence_database, dropped_packets),
     Fault(17, "rows that only PostgreSQL refuses", write_poison, a_constraint),
     Fault(20, "disk full", fill_the_disk, a_small_disk),
     Fault(21, "ACCESS EXCLUSIVE lock for a minute", lock_table),
-    Fault(24, "connections dropped without a word", forget_connections),
+    Fault(24, "connections dropped without a word", forget_connections, dropped_packets),
     Fault(27, "PgBouncer in transaction mode", crash_behind_pgbouncer, a_pooler),
 )

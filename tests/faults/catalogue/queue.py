@@ -4,7 +4,7 @@ import asyncio
 
 from devkit.sqs import AnswerError, DeliverTwice, Disconnect
 from devkit.sqs.errors import OVER_LIMIT, QUEUE_DOES_NOT_EXIST, Code
-from tests.faults.catalogue.fault import Fault
+from tests.faults.catalogue.fault import Fault, dropped_packets
 from tests.faults.harness.queue_server import BringBack, RefuseSome, Trouble
 from tests.faults.harness.rig import QUEUE, Rig
 
@@ -89,7 +89,7 @@ async def bring_back(rig: Rig) -> None:
 
 
 FAULTS = (
-    Fault(11, "SQS blackholed, slow, half-closed", break_the_network),
+    Fault(11, "SQS blackholed, slow, half-closed", break_the_network, dropped_packets),
     Fault(12, "SQS answers 500, 503, throttles, OverLimit", answer_errors),
     Fault(13, "SQS refuses: token, rights, queue, KMS", refuse),
     Fault(14, "deletes fail in part", refuse_some_deletes),

@@ -1,18 +1,18 @@
 """The network between the service and a server: it can go silent, slow, deaf, or be cut."""
 
 import asyncio
-import ctypes
 import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from tests.faults.harness.errors import CannotBeMadeError
+
 _CHUNK_BYTES = 1 << 16
-_SO_ATTACH_FILTER = 26  # socket(7)
-_SO_DETACH_FILTER = 27
+_IP_MINTTL = 21  # ip(7)
+_HIGHEST_TTL = 255
 _SLOW_BYTE_SECONDS = 1.0
 _SYNC = b"S\x00\x00\x00\x04"  # PostgreSQL documentation, "Message Formats"
 _READY = b"Z\x00\x00\x00\x05I"
@@ -94,13 +94,19 @@ class Proxy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def go_silent(self) -> None:
-        """Lose every packet from now on, as a firewall that drops: nothing is refused."""
+        """Lose every packet from now on, as a firewall that drops: nothing is refused.
+
+        Raises CannotBeMadeError.
+        """
         self._open.clear()
         for sock in self._sockets():
             _drop_packets(sock)
 
     def go_deaf(self) -> None:
-        """Lose every packet of the connections that there are; new ones work."""
+        """Lose every packet of the open connections; new ones work.
+
+        Raises CannotBeMadeError.
+        """
         for link in self._open_links():
             link.deaf = True
             _drop_packets(link.socket())
@@ -130,10 +136,11 @@ class Proxy:
         """Pass on all again, but what deaf connections miss is lost for good."""
         self._slow = False
         self._lose_commits = 0
+        if self._open.is_set():
+            return
         self._open.set()
         for sock in self._sockets():
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            _accept_packets(sock)
 
     def _sockets(self) -> list[socket.socket]:
         assert self._listener is not None
@@ -213,14 +220,27 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
     await writer.drain()
 
 
-def _drop_packets(sock: socket.socket) -> None:
-    """Have the kernel drop what comes for a socket, so that nothing is acknowledged.
+def check_packets_can_be_dropped() -> None:
+    """Raise CannotBeMadeError where they cannot."""
+    with socket.socket() as sock:
+        _drop_packets(sock)
 
-    Elsewhere than on Linux bytes are acknowledged and go no further.
+
+def _drop_packets(sock: socket.socket) -> None:
+    """Have the kernel drop what arrives for a socket, so that nothing is acknowledged.
+
+    The socket demands a TTL that no packet on this machine has; that needs no privilege.
     """
     if sys.platform != "linux":
-        return
-    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET, 0
-    program = struct.pack("HL", 1, ctypes.addressof(instruction))
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        raise CannotBeMadeError("only Linux can drop the packets of a socket")
+    if sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) >= _HIGHEST_TTL:
+        raise CannotBeMadeError("packets cannot be dropped: their TTL is the highest there is")
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, _HIGHEST_TTL)
+    except OSError as error:
+        reason = f"the kernel does not drop the packets of a socket: {error.strerror}"
+        raise CannotBeMadeError(reason) from error
+
+
+def _accept_packets(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, 0)

@@ -2,10 +2,10 @@
 
 import asyncio
 import csv
-import getpass
 import hashlib
 import io
 import os
+import pwd
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ async def test_what_was_recovered_is_audited_with_who_when_why_and_which(office:
     now = await office.fetch("SELECT clock_timestamp() AS now, session_user AS role")
     assert 0 <= (now[0]["now"] - entry["at"]).total_seconds() < 60
     assert entry["database_role"] == now[0]["role"]
-    assert entry["os_user"] == getpass.getuser()
+    assert entry["os_user"] == pwd.getpwuid(os.getuid()).pw_name
     assert (entry["action"], entry["reason"]) == ("recover", "ticket 4711")
     assert (entry["column_name"], entry["kid"]) == ("user_logins.masked_ip", "k1")
     assert entry["digest"] == hashlib.sha256(token.encode()).digest()
