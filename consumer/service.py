@@ -201,7 +201,7 @@ async def _run(plan: _Plan, signals: _Signals, observers: _Observers) -> None:
         transport = await stack.enter_async_context(open_transport(plan.queue))
         attributes = await startup.reach(lambda: _queue_attributes(plan, transport, emit))
         pipeline = Pipeline(
-            source=_source(plan, transport),
+            source=_source(plan, transport, emit),
             sink=sink,
             transform=Transform(plan.model, kinds, ring),
             limits=_limits(plan.settings, attributes),
@@ -244,12 +244,14 @@ async def _queue_attributes(plan: _Plan, transport: Transport, emit: Listener) -
     return attributes
 
 
-def _source(plan: _Plan, transport: Transport) -> SqsSource:
+def _source(plan: _Plan, transport: Transport, emit: Listener) -> SqsSource:
     return SqsSource(
         transport,
         plan.queue.queue_url,
         wait_seconds=plan.wait_seconds,
         call_timeout_seconds=plan.settings.sqs.call_timeout_seconds,
+        now=time.time,
+        emit=emit,
     )
 
 

@@ -3,8 +3,10 @@
 Source: Amazon SQS API Reference, the actions below and "Common Errors".
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, Protocol, TypedDict
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from consumer.errors import QueueError, QueueRefusedError
 
@@ -20,30 +22,16 @@ Entry = Mapping[str, str | int]
 Payload = Mapping[str, str | int | Sequence[str | Entry]]
 
 
-class ReceivedMessage(TypedDict):
-    """One message of a ReceiveMessage response."""
-
-    MessageId: str
-    ReceiptHandle: str
-    Body: str
-    MD5OfBody: NotRequired[str]
-    Attributes: NotRequired[dict[str, str]]
+# A decoded response. Its members are checked where they are read, and unknown ones are ignored.
+Response = Mapping[str, object]
 
 
-class FailedEntry(TypedDict):
-    """One entry of a batch that SQS did not act on."""
+@dataclass(frozen=True, slots=True)
+class FailedEntry:
+    """Why SQS did not act on an entry of a batch."""
 
-    Id: str
-    Code: str
-    SenderFault: bool
-
-
-class Response(TypedDict, total=False):
-    """The members of all operations' responses; some servers give null for none."""
-
-    Messages: list[ReceivedMessage] | None
-    Failed: list[FailedEntry] | None
-    Attributes: dict[str, str] | None
+    code: str
+    sender_fault: bool
 
 
 class Transport(Protocol):
@@ -108,7 +96,10 @@ _ADVICE = {
 _EXPIRED_HANDLE = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"}
 
 
-def error_of(operation: str, code: str) -> QueueError:
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}")
+
+
+def error_of(operation: str, code: object) -> QueueError:
     """Return the error to raise for an error code of either protocol."""
     bare = _bare(code)
     advice = _ADVICE.get(bare)
@@ -119,9 +110,49 @@ def error_of(operation: str, code: str) -> QueueError:
 
 def is_expired_handle(code: str) -> bool:
     """Whether a failed entry's receipt handle can never be used again."""
-    return _bare(code) in _EXPIRED_HANDLE
+    return code in _EXPIRED_HANDLE
 
 
-def _bare(code: str) -> str:
-    """Strip the namespaces of the two protocols; the query protocol has a few names of its own."""
-    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
+def failed_entries(response: Response, entry_ids: Collection[str]) -> dict[str, FailedEntry]:
+    """Return the entries of a batch that SQS did not act on, by their ids.
+
+    A failed entry that cannot be read may be any of them. Then every entry counts as failed that
+    the response does not list as successful.
+    """
+    listed = response.get("Failed")
+    if not listed:
+        return {}
+    by_id = _by_id(listed)
+    failed = {
+        entry_id: FailedEntry(_bare(entry.get("Code")), entry.get("SenderFault") is True)
+        for entry_id, entry in by_id.items()
+        if entry_id in entry_ids
+    }
+    if not isinstance(listed, list) or len(failed) < len(listed):
+        successful = _by_id(response.get("Successful"))
+        for entry_id in entry_ids:
+            if entry_id not in successful:
+                failed.setdefault(entry_id, FailedEntry("MalformedResponse", sender_fault=False))
+    return failed
+
+
+def _by_id(entries: object) -> dict[str, dict[str, object]]:
+    """Return those of a response's entries that have an id."""
+    if not isinstance(entries, list):
+        return {}
+    found: dict[str, dict[str, object]] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry_id := entry.get("Id"), str):
+            found[entry_id] = entry
+    return found
+
+
+def _bare(code: object) -> str:
+    """Strip the namespaces of the two protocols; the query protocol has a few names of its own.
+
+    The code ends up in logs and metrics, so what does not look like one is left out.
+    """
+    if not isinstance(code, str):
+        return "Unknown"
+    bare = code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
+    return bare if _CODE.fullmatch(bare) else "Unknown"

@@ -90,14 +90,14 @@ async def _aiobotocore_transport(
 class AiobotocoreTransport:
     """Calls SQS through aiobotocore's client."""
 
-    def __init__(self, methods: dict[Operation, Callable[..., Awaitable[object]]]) -> None:
+    def __init__(self, methods: dict[Operation, Callable[..., Awaitable[Response]]]) -> None:
         self._methods = methods
 
     async def call(self, operation: Operation, payload: Payload, seconds: float) -> Response:
         """Call once within `seconds`; see Transport."""
         try:
             async with asyncio.timeout(seconds):
-                return cast("Response", await self._methods[operation](**payload))
+                return await self._methods[operation](**payload)
         except ClientError as error:
             failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
         except NoCredentialsError:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import cast, get_args
+from typing import get_args
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -80,12 +80,17 @@ class LeanTransport:
         body = _json_bytes(payload)
         response = await self._post("/", _JSON_HEADERS[operation], body, deadline)
         decoded = _json_object(response.body)
-        if decoded is None or not (decoded.keys() <= _KNOWN_MEMBERS or "__type" in decoded):
+        if decoded is not None and "__type" in decoded:
+            raise error_of(operation, decoded["__type"])
+        if decoded is None or not self._is_result(response.status, decoded):
             return await self._not_json(operation, payload, response, deadline)
-        if response.status != _OK:
-            raise error_of(operation, str(decoded.get("__type", f"HTTP {response.status}")))
         self._protocol = "json"
-        return cast("Response", decoded)
+        return decoded
+
+    def _is_result(self, status: int, decoded: Response) -> bool:
+        """Whether a JSON object is a response of this protocol, and not of something else's."""
+        is_known = not decoded or not _KNOWN_MEMBERS.isdisjoint(decoded)
+        return status == _OK and (is_known or self._protocol == "json")
 
     async def _not_json(
         self, operation: Operation, payload: Payload, response: HttpResponse, deadline: float

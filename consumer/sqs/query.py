@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from consumer.sqs.api import Entry, FailedEntry, Operation, Payload, ReceivedMessage, Response
+from consumer.sqs.api import Entry, Operation, Payload, Response
 
 _VERSION = "2012-11-05"
 _LIST_NAMES = {
@@ -46,51 +46,54 @@ def _flat(prefix: str, item: str | Entry) -> Iterator[tuple[str, str]]:
 def decode(operation: Operation, body: bytes) -> Response:
     """Return the response in the shape of the JSON protocol."""
     root = _parse(body)
+    if _name(root) != f"{operation}Response":
+        raise NotXmlError
     if operation == "ReceiveMessage":
         return {"Messages": [_message(each) for each in _named(root, "Message")]}
     if operation == "GetQueueAttributes":
         return {"Attributes": _attributes(root)}
-    return {"Failed": [_failed(each) for each in _named(root, "BatchResultErrorEntry")]}
+    return {
+        "Successful": [_texts(each) for each in _named(root, f"{operation}ResultEntry")],
+        "Failed": [_failed(each) for each in _named(root, "BatchResultErrorEntry")],
+    }
 
 
 def error_code(body: bytes) -> str:
     """Return the code of an error response."""
-    return next((_text(each, "Code") for each in _named(_parse(body), "Error")), "Unknown")
+    return next((_texts(each).get("Code", "") for each in _named(_parse(body), "Error")), "")
 
 
 def _parse(body: bytes) -> Element:
     try:
         return fromstring(body)  # noqa: S314 - from the queue's own server; expat bounds expansion
-    except ParseError:
+    # The latter two are for encodings that Python or expat does not know.
+    except (ParseError, LookupError, ValueError):
         raise NotXmlError from None
 
 
-def _message(element: Element) -> ReceivedMessage:
-    return {
-        "MessageId": _text(element, "MessageId"),
-        "ReceiptHandle": _text(element, "ReceiptHandle"),
-        "Body": _text(element, "Body"),
-        "MD5OfBody": _text(element, "MD5OfBody"),
-        "Attributes": _attributes(element),
-    }
+def _message(element: Element) -> dict[str, object]:
+    return _texts(element) | {"Attributes": _attributes(element)}
 
 
 def _attributes(element: Element) -> dict[str, str]:
-    return {_text(each, "Name"): _text(each, "Value") for each in _named(element, "Attribute")}
+    found = [_texts(each) for each in _named(element, "Attribute")]
+    return {each["Name"]: each["Value"] for each in found if each.keys() >= {"Name", "Value"}}
 
 
-def _failed(element: Element) -> FailedEntry:
-    return {
-        "Id": _text(element, "Id"),
-        "Code": _text(element, "Code"),
-        "SenderFault": _text(element, "SenderFault") == "true",
-    }
+def _failed(element: Element) -> dict[str, object]:
+    texts = _texts(element)
+    return texts | {"SenderFault": texts.get("SenderFault") == "true"}
 
 
 def _named(element: Element, name: str) -> Iterator[Element]:
-    """Find elements by their local name: not every server sets the namespace."""
-    return (each for each in element.iter() if each.tag.rpartition("}")[2] == name)
+    return (each for each in element.iter() if _name(each) == name)
 
 
-def _text(element: Element, name: str) -> str:
-    return next((each.text or "" for each in element if each.tag.rpartition("}")[2] == name), "")
+def _name(element: Element) -> str:
+    """Return the local name: not every server sets the namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def _texts(element: Element) -> dict[str, str]:
+    """Return the text of each child that has no children of its own."""
+    return {_name(each): each.text or "" for each in element if not len(each)}

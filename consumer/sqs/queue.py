@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from consumer.errors import QueueRefusedError
-from consumer.sqs.api import Payload, Transport, WireProtocol
+from consumer.errors import QueueError, QueueRefusedError
+from consumer.sqs.api import Payload, Response, Transport, WireProtocol
 
 _SHORT_VISIBILITY_SECONDS = 10
 _FEW_RECEIVES = 3
@@ -72,21 +72,37 @@ async def queue_attributes(
     """Read the queue's attributes.
 
     Raises:
-        QueueError: the queue could not be reached.
+        QueueError: the queue could not be reached, or its response not be read.
         QueueRefusedError: the queue does not exist, may not be read, or has no visibility timeout.
     """
     payload: Payload = {"QueueUrl": queue_url, "AttributeNames": ["All"]}
     response = await transport.call("GetQueueAttributes", payload, timeout_seconds)
-    attributes = response.get("Attributes") or {}
-    visibility_seconds = int(attributes.get("VisibilityTimeout", "30"))
-    if visibility_seconds == 0:
+    found = _attributes_of(response)
+    if found.visibility_seconds == 0:
         advice = "its VisibilityTimeout is 0, so every receive returns the same messages: set 30"
         raise QueueRefusedError("GetQueueAttributes", "VisibilityTimeoutIsZero", advice)
-    redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
-    return QueueAttributes(
-        visibility_seconds=visibility_seconds,
-        max_receives=int(redrive["maxReceiveCount"]) if redrive else None,
-        fifo=attributes.get("FifoQueue") == "true",
-        visible=int(attributes.get("ApproximateNumberOfMessages", "0")),
-        in_flight=int(attributes.get("ApproximateNumberOfMessagesNotVisible", "0")),
-    )
+    return found
+
+
+def _attributes_of(response: Response) -> QueueAttributes:
+    attributes = response.get("Attributes") or {}
+    if not isinstance(attributes, dict):
+        raise QueueError("GetQueueAttributes", "MalformedResponse")
+    try:
+        redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
+        return QueueAttributes(
+            visibility_seconds=_count(attributes.get("VisibilityTimeout", "30")),
+            max_receives=_count(redrive["maxReceiveCount"]) if redrive else None,
+            fifo=attributes.get("FifoQueue") == "true",
+            visible=_count(attributes.get("ApproximateNumberOfMessages", "0")),
+            in_flight=_count(attributes.get("ApproximateNumberOfMessagesNotVisible", "0")),
+        )
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        raise QueueError("GetQueueAttributes", "MalformedResponse") from None
+
+
+def _count(value: str | int) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError
+    return count

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import QueueError
-from consumer.sqs.api import Entry, Payload, Transport
+from consumer.sqs.api import Entry, Payload, Transport, failed_entries
 
 # Amazon SQS message quotas: entries and total size of one SendMessageBatch.
 _MAX_ENTRIES = 10
@@ -55,12 +55,12 @@ async def send_batch(
     for _ in range(_MAX_TRIES):
         payload: Payload = {"QueueUrl": queue_url, "Entries": list(left.values())}
         response = await transport.call("SendMessageBatch", payload, timeout_seconds)
-        failed = {entry["Id"]: entry for entry in response.get("Failed") or ()}
+        failed = failed_entries(response, left)
         if not failed:
             return
         left = {key: entry for key, entry in left.items() if key in failed}
-        worst = next((e for e in failed.values() if e["SenderFault"]), None)
-        code = (worst or next(iter(failed.values())))["Code"]
+        worst = next((e for e in failed.values() if e.sender_fault), None)
+        code = (worst or next(iter(failed.values()))).code
         if worst is not None:
             break
     raise QueueError("SendMessageBatch", code, f"{len(left)} messages were not sent")

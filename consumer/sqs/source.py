@@ -1,8 +1,9 @@
 """The pipeline's Source: receives, deletes, and changes visibility."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import md5
+from typing import TypeGuard
 from uuid import NAMESPACE_OID, uuid5
 
 from consumer.errors import QueueError, QueueRefusedError
@@ -10,24 +11,37 @@ from consumer.messages import Message
 from consumer.pipeline.ports import MESSAGES_A_CALL, BatchFailure
 from consumer.sqs.api import (
     Entry,
-    Operation,
     Payload,
-    ReceivedMessage,
     Response,
     Transport,
+    failed_entries,
     is_expired_handle,
 )
+from consumer.telemetry import events as telemetry
 
 # The shortest wait with which SQS asks all of its servers.
 _SHORT_WAIT_SECONDS = 1
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DAY_MS = 86_400_000
+# 2006-01-01: SQS has no older message.
+_EARLIEST_MS = 1_136_073_600_000
+_NO_SENT_TIMESTAMP = "NoSentTimestamp"
+
+
+class _DamagedMessageError(Exception):
+    """A received message cannot be taken; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class SqsSource:
     """Implements the pipeline's Source over a transport.
 
     `wait_seconds` is the long poll's. A call without a response fails `call_timeout_seconds` after
-    the long poll, because a connection can die in silence.
+    the long poll, because a connection can die in silence. `now` is the wall clock (seconds since
+    the epoch).
     """
 
     def __init__(
@@ -37,15 +51,20 @@ class SqsSource:
         *,
         wait_seconds: int,
         call_timeout_seconds: float,
+        now: Callable[[], float],
+        emit: telemetry.Listener,
     ) -> None:
         self._transport = transport
         self._queue_url = queue_url
         self._wait_seconds = wait_seconds
         self._call_timeout_seconds = call_timeout_seconds
+        self._now = now
+        self._emit = emit
         self._failing = False
+        self._has_received = False
 
     async def receive(self) -> Sequence[Message]:
-        """Long-poll once for up to ten messages.
+        """Long-poll once for up to ten messages; damaged ones are left in the queue.
 
         After a failed receive the poll is short: only its response shows that the queue is back.
         """
@@ -69,11 +88,40 @@ class SqsSource:
         }
         seconds = wait_seconds + self._call_timeout_seconds
         response = await self._transport.call("ReceiveMessage", payload, seconds)
-        try:
-            return [_message_of(received) for received in response.get("Messages") or ()]
-        except (KeyError, TypeError, ValueError):
-            pass
-        raise QueueError("ReceiveMessage", "MalformedResponse")
+        received = response.get("Messages") or []
+        if not isinstance(received, list):
+            raise QueueError("ReceiveMessage", "MalformedResponse")
+        return self._intact(received)
+
+    def _intact(self, received: Sequence[object]) -> Sequence[Message]:
+        """Return the messages that can be taken, and report the others.
+
+        Raises:
+            QueueError: more than one was received and all are damaged, as by a faulty proxy.
+            QueueRefusedError: the server gives no SentTimestamp. Without it a row's day and its
+                ledger slot would differ between deliveries.
+        """
+        latest_ms = round(self._now() * 1000) + _DAY_MS
+        messages: list[Message] = []
+        damages: list[str] = []
+        for each in received:
+            try:
+                messages.append(_message_of(each, latest_ms))
+            except _DamagedMessageError as damage:
+                damages.append(damage.code)
+        for code in damages:
+            self._emit(telemetry.MessageDamaged(code))
+        self._has_received = self._has_received or bool(messages)
+        if damages and not messages:
+            self._raise_if_not_the_messages_own(damages)
+        return messages
+
+    def _raise_if_not_the_messages_own(self, damages: Sequence[str]) -> None:
+        if not self._has_received and set(damages) == {_NO_SENT_TIMESTAMP}:
+            advice = "this server gives no SentTimestamp and cannot be used"
+            raise QueueRefusedError("ReceiveMessage", _NO_SENT_TIMESTAMP, advice)
+        if len(damages) > 1:
+            raise QueueError("ReceiveMessage", damages[0])
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         """Delete up to ten messages; return those that SQS did not delete."""
@@ -88,7 +136,7 @@ class SqsSource:
         response = await self._transport.call(
             "DeleteMessageBatch", payload, self._call_timeout_seconds
         )
-        return _refused("DeleteMessageBatch", response, messages)
+        return _failures(response, messages)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         """Hide up to ten messages for `seconds` from now (0: release them); return the refused."""
@@ -106,40 +154,55 @@ class SqsSource:
         response = await self._transport.call(
             "ChangeMessageVisibilityBatch", payload, self._call_timeout_seconds
         )
-        return _refused("ChangeMessageVisibilityBatch", response, messages)
+        return _failures(response, messages)
 
 
-def _message_of(received: ReceivedMessage) -> Message:
-    sent_ms = (received.get("Attributes") or {}).get("SentTimestamp")
-    if sent_ms is None:
-        # Without it the row's day and its ledger slot would differ between deliveries.
-        advice = "this server gives no SentTimestamp and cannot be used"
-        raise QueueRefusedError("ReceiveMessage", "NoSentTimestamp", advice)
-    body = received["Body"]
+def _message_of(received: object, latest_ms: int) -> Message:
+    if not isinstance(received, dict):
+        raise _DamagedMessageError("MalformedMessage")
+    message_id, handle = received.get("MessageId"), received.get("ReceiptHandle")
+    body = received.get("Body")
+    if not (isinstance(body, str) and _is_text(handle) and _is_text(message_id)):
+        raise _DamagedMessageError("MalformedMessage")
+    sent_ms = _sent_ms(received.get("Attributes"), latest_ms)
     encoded = body.encode("utf-8", "surrogatepass")
     digest = received.get("MD5OfBody")
     if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
-        # A damaged body must be redelivered, not stored.
-        raise QueueError("ReceiveMessage", "BodyDamaged")
-    message_id = received["MessageId"]
-    if not _UUID.fullmatch(message_id):
-        # The ledger's key is a UUID. AWS's ids are, though its documentation says only string.
-        message_id = str(uuid5(NAMESPACE_OID, message_id))
-    return Message(message_id, received["ReceiptHandle"], body, int(sent_ms), len(encoded))
+        raise _DamagedMessageError("BodyDamaged")
+    return Message(_uuid_of(message_id), handle, body, sent_ms, len(encoded))
 
 
-def _refused(
-    operation: Operation, response: Response, messages: Sequence[Message]
-) -> Sequence[BatchFailure]:
-    entries = response.get("Failed")
-    if not entries:
-        return ()
-    by_id = {str(position): message for position, message in enumerate(messages)}
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value != ""
+
+
+def _sent_ms(attributes: object, latest_ms: int) -> int:
+    """Return SentTimestamp if SQS can have sent a message then."""
+    sent = attributes.get("SentTimestamp") if isinstance(attributes, dict) else None
+    if sent is None:
+        raise _DamagedMessageError(_NO_SENT_TIMESTAMP)
     try:
-        return [
-            BatchFailure(by_id[failed["Id"]], failed["Code"], is_expired_handle(failed["Code"]))
-            for failed in entries
-        ]
-    except (KeyError, TypeError):
-        pass
-    raise QueueError(operation, "MalformedResponse")
+        sent_ms = int(sent)
+    except (ArithmeticError, TypeError, ValueError):
+        raise _DamagedMessageError("BadSentTimestamp") from None
+    if not _EARLIEST_MS <= sent_ms <= latest_ms:
+        raise _DamagedMessageError("BadSentTimestamp")
+    return sent_ms
+
+
+def _uuid_of(message_id: str) -> str:
+    """Return the ledger's key. AWS's ids are UUIDs, though its documentation says only string."""
+    if _UUID.fullmatch(message_id):
+        return message_id
+    try:
+        return str(uuid5(NAMESPACE_OID, message_id))
+    except UnicodeEncodeError:
+        raise _DamagedMessageError("MalformedMessage") from None
+
+
+def _failures(response: Response, messages: Sequence[Message]) -> Sequence[BatchFailure]:
+    failed = failed_entries(response, [str(position) for position in range(len(messages))])
+    return [
+        BatchFailure(messages[int(entry_id)], entry.code, is_expired_handle(entry.code))
+        for entry_id, entry in failed.items()
+    ]

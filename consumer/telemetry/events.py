@@ -119,6 +119,17 @@ class Received(TelemetryEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageDamaged(TelemetryEvent):
+    """A received message cannot be taken. It stays in the queue and is redelivered."""
+
+    message = "damaged message left in the queue"
+    level = WARNING
+    throttled = True
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed(TelemetryEvent):
     """A batch is in the database. `sent_ms` has SentTimestamp of each message in the batch."""
 

@@ -30,6 +30,7 @@ from consumer.telemetry.events import (
     KeyRingReloadRejected,
     LedgerPruned,
     LedgerPruneFailed,
+    MessageDamaged,
     MessagesQuarantined,
     PollersChanged,
     QueueFailed,
@@ -118,6 +119,11 @@ class Metrics:
         count("receives", "Receives that succeeded.", _each(Received))
         count("receives_empty", "Receives of no message.", _on(Received, lambda e: e.count == 0))
         count("messages_received", "Messages received.", _on(Received, lambda e: e.count))
+        count(
+            "messages_damaged",
+            "Received messages that were damaged and left in the queue.",
+            _each(MessageDamaged),
+        )
         count("messages_written", "Messages committed as a row.", _on(Committed, lambda e: e.rows))
         count(
             "messages_duplicate",

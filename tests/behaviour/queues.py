@@ -11,6 +11,7 @@ from consumer.sqs.client import open_transport
 from consumer.sqs.queue import QueueAddress
 from consumer.sqs.sending import send_batch
 from consumer.sqs.source import SqsSource
+from consumer.telemetry.events import TelemetryEvent
 from devkit.sqs import SqsServer
 from tests.fakes.queue import MemoryQueue
 
@@ -80,6 +81,7 @@ class RealQueue:
     transport: Transport
     queue_url: str
     clock: _Clock
+    emitted: list[TelemetryEvent] = field(default_factory=list)
 
     @property
     def source(self) -> Source:
@@ -94,6 +96,8 @@ class RealQueue:
             self.queue_url,
             wait_seconds=wait_seconds,
             call_timeout_seconds=_TIMEOUT_SECONDS,
+            now=self.clock.time,
+            emit=self.emitted.append,
         )
 
     async def send(self, *bodies: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from consumer.sqs.client import open_transport
 from consumer.sqs.queue import QueueAddress, QueueAttributes, queue_attributes
 from consumer.sqs.sending import FifoOrder, send_batch
 from consumer.sqs.source import SqsSource
+from consumer.telemetry.events import TelemetryEvent
 from devkit.sqs import (
     AnswerError,
     Code,
@@ -75,6 +76,7 @@ class Way:
     server: SqsServer
     transport: Transport
     queue_url: str
+    emitted: list[TelemetryEvent] = field(default_factory=list)
 
     def source(self, *, wait_seconds: int = 0, call_timeout_seconds: float = 30) -> SqsSource:
         return SqsSource(
@@ -82,6 +84,8 @@ class Way:
             self.queue_url,
             wait_seconds=wait_seconds,
             call_timeout_seconds=call_timeout_seconds,
+            now=time.time,
+            emit=self.emitted.append,
         )
 
     async def send(self, bodies: Sequence[str], fifo: FifoOrder | None = None) -> None:
@@ -319,9 +323,7 @@ async def test_missing_credentials_are_refused_with_advice(
     address = QueueAddress(way.queue_url, way.server.endpoint_url, transport=transport)
     async with open_transport(address) as without:
         with pytest.raises(QueueRefusedError, match="NoCredentials"):
-            await SqsSource(
-                without, way.queue_url, wait_seconds=0, call_timeout_seconds=30
-            ).receive()
+            await Way(way.server, without, way.queue_url).source().receive()
 
 
 @pytest.mark.parametrize("protocols", [("json",), ("query",), ("json", "query")])
@@ -331,10 +333,10 @@ async def test_auto_speaks_what_the_server_speaks(
     async with SqsServer(protocols=protocols) as server:
         queue_url = server.create_queue("events")
         async with open_transport(QueueAddress(queue_url, server.endpoint_url)) as transport:
-            source = SqsSource(transport, queue_url, wait_seconds=0, call_timeout_seconds=30)
+            source = Way(server, transport, queue_url).source()
             await send_batch(transport, queue_url, BODIES, timeout_seconds=30)
             assert [each.body for each in await source.receive()] == BODIES
             server.reset_calls()
             await source.receive()
-            # Chosen by the first answer: no second call is made to find out.
+            # Chosen by the first response: no second call is made to find out.
             assert server.calls.total() == 1

@@ -33,8 +33,8 @@ class Answering(HttpClient):
     ("protocol", "answer", "requests"),
     [
         pytest.param("json", b"{}", 1, id="json"),
-        pytest.param("query", b"<r/>", 1, id="query"),
-        pytest.param(None, b"<r/>", 2, id="json, then query"),
+        pytest.param("query", b"<DeleteMessageBatchResponse/>", 1, id="query"),
+        pytest.param(None, b"<DeleteMessageBatchResponse/>", 2, id="json, then query"),
     ],
 )
 def test_all_of_a_call_has_the_one_deadline(

@@ -16,6 +16,7 @@ EVENTS: Sequence[tuple[telemetry.TelemetryEvent, int, str]] = [
     (telemetry.Stopped(0), INFO, "stopped"),
     (telemetry.PollersChanged(2), DEBUG, "pollers changed"),
     (telemetry.Received(10, 1, 0.02), DEBUG, "received"),
+    (telemetry.MessageDamaged("BodyDamaged"), WARNING, "damaged message left in the queue"),
     (telemetry.Committed(9, {}, 1, 0.01, (1, 2)), DEBUG, "committed"),
     (telemetry.MessagesQuarantined(Reason.NOT_JSON, 2), WARNING, "messages quarantined"),
     (telemetry.Deleted(10), DEBUG, "deleted"),

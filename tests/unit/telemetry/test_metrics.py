@@ -35,6 +35,7 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
     for event in (
         telemetry.Received(count=10, redelivered=2, seconds=0.1),
         telemetry.Received(count=0, redelivered=0, seconds=20),
+        telemetry.MessageDamaged("BodyDamaged"),
         telemetry.Committed(
             rows=5,
             quarantined={Reason.NOT_JSON: 2},
@@ -67,6 +68,7 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         metrics.listen(event)
     expected = {
         "consumer_messages_received_total": 10,
+        "consumer_messages_damaged_total": 1,
         "consumer_messages_written_total": 5,
         "consumer_messages_duplicate_total": 3,
         "consumer_messages_quarantined_total{not_json}": 2,
