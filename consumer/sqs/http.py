@@ -27,8 +27,8 @@ class HttpError(Exception):
     """The connection broke or what came over it was not HTTP; the text holds nothing of it."""
 
 
-class _StaleConnectionError(HttpError):
-    """An idle connection had been closed before the request reached the server."""
+class _UnansweredError(HttpError):
+    """The connection, which had served before, ended before a byte of the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,7 @@ class _Connection(asyncio.Protocol):
 
     async def send(self, request: bytes, deadline: float) -> HttpResponse:
         """Send a request; TimeoutError if `deadline`, by the loop's clock, comes first."""
-        if self._transport is None or not self.reusable:
-            raise _StaleConnectionError("closed while idle")
+        assert self._transport is not None
         loop = asyncio.get_running_loop()
         self._response = loop.create_future()
         self._reader = reader = ResponseReader()
@@ -212,8 +211,8 @@ class _Connection(asyncio.Protocol):
         del exc
         self.reusable = False
         reader = self._reader
-        stale = self._used and reader is not None and not reader.received_bytes
-        self._fail((_StaleConnectionError if stale else HttpError)("connection lost"))
+        is_unanswered = self._used and reader is not None and not reader.received_bytes
+        self._fail((_UnansweredError if is_unanswered else HttpError)("connection lost"))
 
     def _waiting(self) -> ResponseReader | None:
         """Return the reader of the response that is waited for, if there is one."""
@@ -251,12 +250,19 @@ class HttpClient:
         self._idle: list[_Connection] = []
 
     async def post(
-        self, path: str, header_lines: str, body: bytes, deadline: float
+        self,
+        path: str,
+        header_lines: str,
+        body: bytes,
+        deadline: float,
+        *,
+        is_idempotent: bool,
     ) -> HttpResponse:
         """Send a POST request.
 
-        `header_lines` are sent behind Host, each with its CRLF; `deadline` is by the event loop's
-        clock.
+        `header_lines` are sent behind Host, each with its CRLF. `deadline` is by the event loop's
+        clock. Servers close idle connections, maybe just as a request is on its way: an idempotent
+        one is then sent again over another connection.
 
         Raises:
             HttpError: the connection broke, or the response is not HTTP.
@@ -267,10 +273,13 @@ class HttpClient:
         request = f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
         while self._idle:
             connection = self._idle.pop()
+            if not connection.reusable:
+                continue
             try:
                 return await self._send(connection, request, deadline)
-            except _StaleConnectionError:
-                continue  # servers close idle connections; that is no failure of the queue
+            except _UnansweredError:
+                if not is_idempotent:
+                    raise
         async with asyncio.timeout_at(deadline):
             connection = await self._connect()
         return await self._send(connection, request, deadline)

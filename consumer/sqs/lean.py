@@ -22,6 +22,11 @@ _OK = 200
 # Responses of a proxy before the server, or of a server that is busy: they show no protocol.
 _SHOW_NO_PROTOCOL = (429, 502, 503, 504)
 _KNOWN_MEMBERS = frozenset({"Messages", "Failed", "Successful", "Attributes"})
+# What may be sent again when a connection ended before its response. A repeated receive would hide
+# ten more messages, and a repeated send would send its messages twice.
+_IDEMPOTENT: frozenset[Operation] = frozenset(
+    {"DeleteMessageBatch", "ChangeMessageVisibilityBatch", "GetQueueAttributes"}
+)
 _JSON_HEADERS: dict[Operation, Headers] = {
     operation: (
         ("content-type", "application/x-amz-json-1.0"),
@@ -78,7 +83,7 @@ class LeanTransport:
         if self._protocol == "query":
             return await self._call_query(operation, payload, deadline)
         body = _json_bytes(payload)
-        response = await self._post("/", _JSON_HEADERS[operation], body, deadline)
+        response = await self._post(operation, "/", _JSON_HEADERS[operation], body, deadline)
         decoded = _json_object(response.body)
         if decoded is not None and "__type" in decoded:
             raise error_of(operation, decoded["__type"])
@@ -108,17 +113,17 @@ class LeanTransport:
         # Servers that speak this protocol find the queue by the path.
         path = urlsplit(str(payload["QueueUrl"])).path or "/"
         body = query.encode(operation, payload)
-        response = await self._post(path, _QUERY_HEADERS, body, deadline)
+        response = await self._post(operation, path, _QUERY_HEADERS, body, deadline)
         try:
             if response.status == _OK:
                 return query.decode(operation, response.body)
-            code = query.error_code(response.body)
+            code = query.error_code(response.body) or f"HTTP {response.status}"
         except query.NotXmlError:
             code = f"HTTP {response.status}"
         raise error_of(operation, code)
 
     async def _post(
-        self, path: str, headers: Headers, body: bytes, deadline: float
+        self, operation: Operation, path: str, headers: Headers, body: bytes, deadline: float
     ) -> HttpResponse:
         lines = self._signer.header_lines(
             await self._credentials(deadline),
@@ -128,7 +133,9 @@ class LeanTransport:
             body=body,
             now=self._now(),
         )
-        return await self._client.post(path, lines, body, deadline)
+        return await self._client.post(
+            path, lines, body, deadline, is_idempotent=operation in _IDEMPOTENT
+        )
 
 
 def _json_bytes(payload: Payload) -> bytes:

@@ -76,9 +76,9 @@ def _late() -> float:
 async def test_a_request_on_a_connection_that_was_dropped_goes_over_another(http: Http) -> None:
     client = http.client()
     async with asyncio.timeout(_DEADLINE_SECONDS):
-        await client.post("/", "", b"", _late())
+        await client.post("/", "", b"", _late(), is_idempotent=True)
         http.proxy.go_deaf()
-        assert (await client.post("/", "", b"", _late())).status == 200
+        assert (await client.post("/", "", b"", _late(), is_idempotent=True)).status == 200
     assert http.proxy.accepted == 2
     client.close()
 
@@ -86,7 +86,9 @@ async def test_a_request_on_a_connection_that_was_dropped_goes_over_another(http
 async def test_a_long_poll_ends_when_its_connection_is_dropped(http: Http) -> None:
     client = http.client()
     async with asyncio.timeout(_DEADLINE_SECONDS), asyncio.TaskGroup() as tasks:
-        poll = tasks.create_task(_failure(client.post("/silence", "", b"", _late())))
+        poll = tasks.create_task(
+            _failure(client.post("/silence", "", b"", _late(), is_idempotent=True))
+        )
         assert await http.asked.get() == "/silence"
         http.proxy.go_deaf()
     assert isinstance(poll.result(), HttpError)

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
-from consumer.sqs.http import HttpClient, HttpError, ResponseReader, _Connection
+from consumer.sqs.http import HttpClient, HttpError, HttpResponse, ResponseReader, _Connection
 from tests.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -81,9 +81,21 @@ def soon() -> float:
     return asyncio.get_running_loop().time() + DEADLINE_SECONDS
 
 
+async def post(
+    client: HttpClient,
+    *,
+    body: bytes = b"",
+    deadline: float | None = None,
+    is_idempotent: bool = False,
+) -> HttpResponse:
+    return await client.post("/", "", body, deadline or soon(), is_idempotent=is_idempotent)
+
+
 async def test_a_request_has_host_headers_length_and_body() -> None:
     async with scripted([OK]) as (script, client):
-        answer = await client.post("/path", "x-name: value\r\n", b"body", soon())
+        answer = await client.post(
+            "/path", "x-name: value\r\n", b"body", soon(), is_idempotent=False
+        )
         host = client.host
     assert (answer.status, answer.body) == (200, b"{}")
     head = f"POST /path HTTP/1.1\r\nhost: {host}\r\nx-name: value\r\ncontent-length: 4\r\n\r\n"
@@ -136,7 +148,7 @@ async def test_a_request_has_host_headers_length_and_body() -> None:
 )
 async def test_it_reads_every_form_of_answer(answer: bytes, body: bytes) -> None:
     async with scripted([answer]) as (_, client):
-        assert (await client.post("/", "", b"", soon())).body == body
+        assert (await post(client)).body == body
 
 
 @pytest.mark.parametrize(
@@ -287,7 +299,7 @@ async def test_it_reads_every_form_of_answer(answer: bytes, body: bytes) -> None
 async def test_what_is_no_whole_answer_is_an_error(answer: bytes | None) -> None:
     async with scripted([answer]) as (script, client):
         with pytest.raises(HttpError):
-            await client.post("/", "", b"", soon())
+            await post(client)
         assert script.made == 1
 
 
@@ -302,21 +314,21 @@ async def test_an_answer_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     ):
         async with scripted([answer]) as (_, client):
             with pytest.raises(HttpError):
-                await client.post("/", "", b"", soon())
+                await post(client)
 
 
 async def test_a_connection_is_used_again() -> None:
     async with scripted([OK, OK, OK]) as (script, client):
         for _ in range(3):
-            await client.post("/", "", b"", soon())
+            await post(client)
         assert script.made == 1
 
 
 async def test_calls_at_once_have_a_connection_each() -> None:
     async with scripted(["hang"], [OK]) as (script, client):
-        hanging = asyncio.create_task(client.post("/", "", b"", soon()))
+        hanging = asyncio.create_task(post(client))
         await eventually(lambda: len(script.requests) == 1)
-        assert (await client.post("/", "", b"", soon())).status == 200
+        assert (await post(client)).status == 200
         hanging.cancel()
         assert script.made == 2
 
@@ -346,22 +358,23 @@ async def test_calls_at_once_have_a_connection_each() -> None:
 async def test_a_connection_is_not_used_again(last: bytes) -> None:
     async with scripted([last, OK], [OK]) as (script, client):
         for _ in range(2):
-            assert (await client.post("/", "", b"", soon())).body == b"{}"
+            assert (await post(client)).body == b"{}"
         assert script.made == 2
 
 
 async def test_an_idle_connection_that_was_closed_is_replaced() -> None:
     async with scripted([OK], [OK]) as (script, client):
-        await client.post("/", "", b"", soon())
-        await eventually(lambda: script.lost == 1)
-        assert (await client.post("/", "", b"", soon())).status == 200
+        await post(client)
+        (connection,) = client._idle
+        await eventually(lambda: not connection.reusable)
+        assert (await post(client)).status == 200
         assert script.made == 2
 
 
-async def test_an_idle_connection_that_closes_on_the_request_is_replaced() -> None:
+async def test_an_idempotent_request_that_was_not_answered_is_sent_again() -> None:
     async with scripted([OK, None], [OK]) as (script, client):
-        await client.post("/", "", b"first", soon())
-        assert (await client.post("/", "", b"again", soon())).status == 200
+        await post(client, body=b"first")
+        assert (await post(client, body=b"again", is_idempotent=True)).status == 200
         assert [each.rpartition(b"\r\n")[2] for each in script.requests] == [
             b"first",
             b"again",
@@ -369,24 +382,32 @@ async def test_an_idle_connection_that_closes_on_the_request_is_replaced() -> No
         ]
 
 
+async def test_another_request_that_was_not_answered_is_not_sent_again() -> None:
+    async with scripted([OK, None], [OK]) as (script, client):
+        await post(client)
+        with pytest.raises(HttpError):
+            await post(client)
+        assert (len(script.requests), script.made) == (2, 1)
+
+
 async def test_a_request_whose_answer_began_is_not_sent_again() -> None:
     async with scripted([OK, b"HTTP/1.1 200 OK\r\n"], [OK]) as (script, client):
-        await client.post("/", "", b"", soon())
+        await post(client)
         with pytest.raises(HttpError):
-            await client.post("/", "", b"", soon())
+            await post(client, is_idempotent=True)
         assert script.made == 1
 
 
 async def test_a_new_connection_that_closes_at_once_is_not_tried_again() -> None:
     async with scripted([None], [OK]) as (script, client):
         with pytest.raises(HttpError):
-            await client.post("/", "", b"", soon())
+            await post(client, is_idempotent=True)
         assert script.made == 1
 
 
 async def test_what_nothing_asked_for_closes_an_idle_connection() -> None:
     async with scripted([OK, OK]) as (script, client):
-        await client.post("/", "", b"", soon())
+        await post(client)
         (connection,) = client._idle
         connection.data_received(OK)
         assert not connection.reusable
@@ -395,23 +416,23 @@ async def test_what_nothing_asked_for_closes_an_idle_connection() -> None:
 
 async def test_a_cancelled_call_closes_its_connection() -> None:
     async with scripted(["hang"], [OK]) as (script, client):
-        call = asyncio.create_task(client.post("/", "", b"", soon()))
+        call = asyncio.create_task(post(client))
         await eventually(lambda: len(script.requests) == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         await eventually(lambda: script.lost == 1)
-        assert (await client.post("/", "", b"", soon())).body == b"{}"
+        assert (await post(client)).body == b"{}"
         assert script.made == 2
 
 
 async def test_a_call_that_is_not_answered_in_time_closes_its_connection() -> None:
     async with scripted([OK, "hang"], [OK]) as (script, client):
-        await client.post("/", "", b"", soon())
+        await post(client)
         with pytest.raises(TimeoutError):
-            await client.post("/", "", b"", asyncio.get_running_loop().time() + 0.01)
+            await post(client, deadline=asyncio.get_running_loop().time() + 0.01)
         await eventually(lambda: script.lost == 1)
-        assert (await client.post("/", "", b"", soon())).body == b"{}"
+        assert (await post(client)).body == b"{}"
         assert script.made == 2
 
 
@@ -421,9 +442,9 @@ async def test_a_call_is_not_ended_by_the_deadline_of_the_one_before(
     loop = asyncio.get_running_loop()
     elapsed = loop.time
     async with scripted([OK, OK]) as (script, client):
-        await client.post("/", "", b"", elapsed() + DEADLINE_SECONDS / 3)
+        await post(client, deadline=elapsed() + DEADLINE_SECONDS / 3)
         monkeypatch.setattr(loop, "time", lambda: elapsed() + DEADLINE_SECONDS / 2)
-        assert (await client.post("/", "", b"", soon())).body == b"{}"
+        assert (await post(client)).body == b"{}"
         assert script.made == 1
 
 
@@ -464,7 +485,7 @@ async def test_a_connection_has_the_deadline_of_the_call(
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "create_connection", never)
     with pytest.raises(TimeoutError):
-        await HttpClient("http://127.0.0.1:9", None).post("/", "", b"", loop.time() + 0.01)
+        await post(HttpClient("http://127.0.0.1:9", None), deadline=loop.time() + 0.01)
 
 
 async def test_no_server_is_an_os_error() -> None:
@@ -473,7 +494,7 @@ async def test_no_server_is_an_os_error() -> None:
     server.close()
     await server.wait_closed()
     with pytest.raises(OSError, match="Connect"):
-        await HttpClient(f"http://127.0.0.1:{port}", None).post("/", "", b"", soon())
+        await post(HttpClient(f"http://127.0.0.1:{port}", None))
 
 
 class _Sent(asyncio.Transport):
@@ -499,7 +520,7 @@ async def test_a_request_is_one_write() -> None:
     client = HttpClient("http://example.org", None)
     connection.connection_made(Writes())
     client._idle.append(connection)
-    await client.post("/", "", b"body", soon())
+    await post(client, body=b"body")
     assert writes == [b"POST / HTTP/1.1\r\nhost: example.org\r\ncontent-length: 4\r\n\r\nbody"]
 
 
