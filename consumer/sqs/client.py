@@ -15,7 +15,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
-from consumer.errors import QueueRefusedError, SettingsError
+from consumer.errors import QueueError, QueueRefusedError, SettingsError
 from consumer.sqs.api import Operation, Payload, Response, Transport, error_of
 from consumer.sqs.http import HttpClient
 from consumer.sqs.lean import LeanTransport
@@ -24,6 +24,10 @@ from consumer.sqs.signing import Credentials, Signer
 
 _ANY_REGION = "us-east-1"
 _CONNECT_SECONDS = 5.0
+_PROVIDER_ADVICE = (
+    "the provider of the AWS credentials failed:"
+    " check ~/.aws/config, its credential_process, and the metadata service"
+)
 
 
 @asynccontextmanager
@@ -74,7 +78,7 @@ async def _aiobotocore_transport(
     )
     try:
         client = await stack.enter_async_context(creating)
-    except BotoCoreError as error:  # creating it reads the credentials
+    except Exception as error:  # noqa: BLE001 it reads the credentials; see SessionCredentials
         raise _wrong_configuration(error) from None
     return AiobotocoreTransport(
         {
@@ -99,13 +103,15 @@ class AiobotocoreTransport:
             async with asyncio.timeout(seconds):
                 return await self._methods[operation](**payload)
         except ClientError as error:
-            failure = error_of(operation, error.response.get("Error", {}).get("Code", "Unknown"))
+            failure = error_of(operation, _code_of(error))
         except NoCredentialsError:
             failure = error_of(operation, "NoCredentials")
         except SSLError:
             failure = error_of(operation, "CertificateNotTrusted")
         except (BotoCoreError, OSError, TimeoutError, RuntimeError) as error:
             failure = error_of(operation, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 so do credential providers, among others
+            failure = QueueError(operation, type(error).__name__, _PROVIDER_ADVICE)
         # Raised outside of the handler, so that it has no context: that quotes the request.
         raise failure
 
@@ -124,20 +130,17 @@ class SessionCredentials:
 
         Raises:
             QueueRefusedError: there are none, or they were refused.
-            QueueError: they could not be refreshed.
+            QueueError: their provider failed.
             TimeoutError: they did not arrive by `deadline`, by the event loop's clock.
         """
         try:
             known = await self._frozen(deadline)
-        except ClientError as error:  # a role that may not be assumed
-            failure = error_of(
-                "credentials", error.response.get("Error", {}).get("Code", "Unknown")
-            )
-        except (
-            BotoCoreError,
-            RuntimeError,
-        ) as error:  # refreshed, and already expired
-            failure = error_of("credentials", type(error).__name__)
+        except TimeoutError:
+            raise
+        except ClientError as error:
+            failure = _credentials_error(_code_of(error))
+        except Exception as error:  # noqa: BLE001 a provider, which may be a plugin, raises anything
+            failure = _credentials_error(type(error).__name__)
         else:
             if known is None or not known.access_key or not known.secret_key:
                 failure = error_of("credentials", "NoCredentials")
@@ -169,8 +172,24 @@ class SessionCredentials:
 
 
 def _fit_a_header(known: ReadOnlyCredentials) -> bool:
-    texts = (known.access_key, known.secret_key, known.token)
-    return all(not text or (text.isascii() and text.isprintable()) for text in texts)
+    texts: tuple[object, ...] = (known.access_key, known.secret_key, known.token)
+    return all(
+        text is None or (isinstance(text, str) and text.isascii() and text.isprintable())
+        for text in texts
+    )
+
+
+def _code_of(error: ClientError) -> object:
+    return error.response.get("Error", {}).get("Code")
+
+
+def _credentials_error(code: object) -> QueueError:
+    error = error_of("credentials", code)
+    if error.code == "AccessDenied":
+        return QueueRefusedError("credentials", error.code, "allow sts:AssumeRole on the role")
+    if isinstance(error, QueueRefusedError):
+        return error
+    return QueueError("credentials", error.code, _PROVIDER_ADVICE)
 
 
 def _region(address: QueueAddress, session: AioSession) -> str:
@@ -189,7 +208,7 @@ def _configured(session: AioSession, name: str) -> str | None:
         raise _wrong_configuration(error) from None
 
 
-def _wrong_configuration(error: BotoCoreError) -> SettingsError:
+def _wrong_configuration(error: Exception) -> SettingsError:
     kind = type(error).__name__
     return SettingsError(f"AWS's own configuration: {kind}: correct AWS_PROFILE or ~/.aws/config")
 

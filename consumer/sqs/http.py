@@ -28,7 +28,7 @@ class HttpError(Exception):
 
 
 class _UnansweredError(HttpError):
-    """The connection, which had served before, ended before a byte of the response."""
+    """The connection ended before a byte of the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,6 @@ class _Connection(asyncio.Protocol):
         self._reader: ResponseReader | None = None
         self._response: asyncio.Future[HttpResponse] | None = None
         self.reusable = True
-        self._used = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods, but not its classes.
@@ -178,7 +177,6 @@ class _Connection(asyncio.Protocol):
             reader.release()
             # Its exception's traceback leads back here: a cycle that would hold the buffer.
             self._response = self._reader = None
-        self._used = True
         return response
 
     def abort(self) -> None:
@@ -211,7 +209,7 @@ class _Connection(asyncio.Protocol):
         del exc
         self.reusable = False
         reader = self._reader
-        is_unanswered = self._used and reader is not None and not reader.received_bytes
+        is_unanswered = reader is not None and not reader.received_bytes
         self._fail((_UnansweredError if is_unanswered else HttpError)("connection lost"))
 
     def _waiting(self) -> ResponseReader | None:

@@ -9,17 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
-from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consumer.errors import QueueError, QueueRefusedError, SettingsError
-from consumer.sqs.client import SessionCredentials, open_transport
+from consumer.sqs.client import AiobotocoreTransport, SessionCredentials, open_transport
 from consumer.sqs.queue import QueueAddress, queue_attributes
 from devkit.sqs import SqsServer
 
@@ -282,6 +283,88 @@ async def test_a_refresh_has_the_deadline_of_the_call(
         for _ in range(2):  # the first asks the session too, the second the provider alone
             with pytest.raises(TimeoutError):
                 await current(asyncio.get_running_loop().time() + 0.01)
+
+
+FAILURES = [
+    ValueError("secret"),
+    KeyError("AccessKeyId"),
+    json.JSONDecodeError("secret", "secret", 0),
+    RuntimeError("refreshed, and already expired"),
+    OSError("no such program"),
+    CredentialRetrievalError(provider="custom", error_msg="secret"),
+    AssertionError("secret"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
+async def test_whatever_a_provider_raises_is_an_error_of_the_queue_with_advice(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing() -> dict[str, str]:
+        raise failure
+
+    session = get_session()
+    refreshed = _refreshable(session, monkeypatch, valid_for=timedelta(minutes=1), refresh=failing)
+    found = SessionCredentials(get_session())
+    monkeypatch.setattr(found._session, "get_credentials", failing)
+    for credentials in (refreshed, found):
+        with pytest.raises(QueueError, match=r"credentials: \w+ \(the provider .* check") as error:
+            await credentials(_soon())
+        assert not isinstance(error.value, QueueRefusedError)
+        assert error.value.code == type(failure).__name__
+        assert "secret" not in str(error.value)
+        assert error.value.__context__ is None
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
+async def test_whatever_a_call_of_aiobotocore_raises_is_an_error_of_the_queue(
+    failure: Exception,
+) -> None:
+    async def failing(**_: object) -> dict[str, object]:
+        raise failure
+
+    transport = AiobotocoreTransport({"ReceiveMessage": failing})
+    with pytest.raises(QueueError, match=f"ReceiveMessage: {type(failure).__name__}") as error:
+        await transport.call("ReceiveMessage", {"QueueUrl": "url"}, 30)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("transport", ["lean", "aiobotocore"])
+async def test_a_program_that_hands_out_no_credentials_is_an_error_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: TransportName
+) -> None:
+    _credential_process(tmp_path, monkeypatch, valid_for=300)
+    (tmp_path / "keys").write_text("#!/bin/sh\necho not JSON\n")
+    async with SqsServer() as server:
+        with pytest.raises((QueueError, SettingsError), match=r"check|correct"):
+            await visibility_seconds(server.create_queue("q"), transport)
+
+
+async def test_a_role_that_may_not_be_assumed_is_refused_with_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def failing() -> dict[str, str]:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
+
+    current = _refreshable(
+        get_session(), monkeypatch, valid_for=timedelta(minutes=1), refresh=failing
+    )
+    with pytest.raises(QueueRefusedError, match=r"AccessDenied \(allow sts:AssumeRole"):
+        await current(_soon())
+
+
+@pytest.mark.parametrize("key", [5, ["KEY"], "KEY\n"])
+async def test_credentials_that_are_no_printable_text_are_refused(
+    key: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = get_session()
+
+    async def found() -> AioCredentials:
+        return AioCredentials("KEY", "secret", token=cast("str", key))
+
+    monkeypatch.setattr(session, "get_credentials", found)
+    with pytest.raises(QueueRefusedError, match="NotPrintable"):
+        await SessionCredentials(session)(_soon())
 
 
 async def test_temporary_credentials_that_last_are_not_refreshed(
