@@ -456,7 +456,7 @@ def test_a_linger_waits_for_more_but_no_longer_than_told() -> None:
     run_virtually(scenario())
 
 
-def test_stopping_lets_an_open_poll_end_and_lands_what_it_brings() -> None:
+def test_at_a_stop_an_open_poll_finishes_and_its_messages_are_written() -> None:
     async def scenario() -> None:
         w = world()
         async with w.running():
@@ -481,6 +481,7 @@ def test_messages_stay_hidden_until_the_drain_is_over() -> None:
             w.stop.set()
             await asyncio.sleep(48.0)
             assert w.queue.hidden == 1
+            assert telemetry.Stopping(in_flight=1) in w.events
         assert w.queue.remaining == 0
 
     run_virtually(scenario())
