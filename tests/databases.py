@@ -36,9 +36,9 @@ class Databases:
         self._template: str | None = None
 
     @asynccontextmanager
-    async def empty(self) -> AsyncIterator[str]:
-        """The DSN of a new, empty database."""
-        async with self._fresh("template1") as dsn:
+    async def empty(self, options: str = "TEMPLATE template1") -> AsyncIterator[str]:
+        """The DSN of a new, empty database; `options` are those of CREATE DATABASE."""
+        async with self._fresh(options) as dsn:
             yield dsn
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ class Databases:
         """The DSN of a new database with all tables, as `consumer migrate` makes them."""
         if self._template is None:
             self._template = await self._make_template()
-        async with self._fresh(self._template) as dsn:
+        async with self._fresh(f"TEMPLATE {self._template}") as dsn:
             yield dsn
 
     async def _make_template(self) -> str:
@@ -57,10 +57,10 @@ class Databases:
         return name
 
     @asynccontextmanager
-    async def _fresh(self, template: str) -> AsyncIterator[str]:
+    async def _fresh(self, options: str) -> AsyncIterator[str]:
         name = f"test_{uuid.uuid4().hex}"
         # Files are copied in half the time that writing every page to the log takes.
-        await self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        await self._run(f"CREATE DATABASE {name} {options} STRATEGY file_copy")
         try:
             yield self.server.dsn(name)
         finally:

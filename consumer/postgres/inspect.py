@@ -13,11 +13,18 @@ from consumer.errors import DatabaseRefusedError
 from consumer.events.table import Column, ColumnKinds, Kind, Table
 from consumer.postgres.errors import translated
 from consumer.postgres.queries import load_queries, qualified
-from consumer.postgres.schema import NEWEST_VERSION, schema_version, type_of
+from consumer.postgres.schema import (
+    ENCODING,
+    ENCODING_ADVICE,
+    NEWEST_VERSION,
+    schema_version,
+    type_of,
+)
 
 _QUERIES = load_queries(__package__, "sql/queries.sql")
 _ARRAY_NULLS = _QUERIES["array_nulls"]
 _COLUMNS = _QUERIES["columns"]
+_ENCODING = _QUERIES["encoding"]
 _MAY_PRUNE_LEDGER = _QUERIES["may_prune_ledger"]
 _MAY_USE_SCHEMA = _QUERIES["may_use_schema"]
 _MISSING_RIGHTS = _QUERIES["missing_rights"]
@@ -78,11 +85,11 @@ class _Actual:
 async def inspect(connection: asyncpg.Connection, table: Table) -> Inspection:
     """Inspect schema `consumer`, the table and this role's rights; raises DatabaseError."""
     with translated():
-        schema = await _schema_finding(connection)
         settings = await _settings_findings(connection)
+        schema = await _schema_finding(connection)
         actual = await _actual_columns(connection, table)
     columns = _table_findings(table, actual)
-    return Inspection((schema, *settings, *columns), _kinds(table, actual), schema.ok)
+    return Inspection((*settings, schema, *columns), _kinds(table, actual), schema.ok)
 
 
 async def inspect_table(connection: asyncpg.Connection, table: Table) -> ColumnKinds:
@@ -138,10 +145,15 @@ async def _schema_finding(connection: asyncpg.Connection) -> Finding:
 
 
 async def _settings_findings(connection: asyncpg.Connection) -> list[Finding]:
-    if await connection.fetchval(_ARRAY_NULLS):
-        return []
-    what, advice = "array_nulls is off, and NULL would become a text", "reset it for this role"
-    return [_failure(what, advice, "55000")]
+    findings = []
+    encoding = await connection.fetchval(_ENCODING)
+    if encoding != ENCODING:
+        what = f"the database's encoding is {encoding}"
+        findings.append(_failure(what, ENCODING_ADVICE, "22P05"))
+    if not await connection.fetchval(_ARRAY_NULLS):
+        what, advice = "array_nulls is off, and NULL would become a text", "reset it for this role"
+        findings.append(_failure(what, advice, "55000"))
+    return findings
 
 
 def _kinds(table: Table, actual: Mapping[str, _Actual]) -> ColumnKinds:

@@ -21,10 +21,13 @@ from consumer.postgres.queries import (
     qualified,
 )
 
+ENCODING = "UTF8"
+ENCODING_ADVICE = "create one with ENCODING 'UTF8'"
 ROLES = ("consumer_writer", "consumer_analyst", "consumer_officer", "consumer_maintenance")
 _DUPLICATE_TABLE = "42P07"
 _OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
 _UNDEFINED_TABLE = "42P01"
+_UNTRANSLATABLE_CHARACTER = "22P05"
 
 _QUERIES = load_queries(__package__, "sql/queries.sql")
 _PRUNE_LEDGER = _QUERIES["prune_ledger"]
@@ -41,6 +44,7 @@ _RELATION_EXISTS = _QUERIES["relation_exists"]
 _SCHEMA_EXISTS = _QUERIES["schema_exists"]
 _CREATE_SCHEMA = _QUERIES["create_schema"]
 _COLUMNS = _QUERIES["columns"]
+_ENCODING = _QUERIES["encoding"]
 _SCHEMA_OF_TABLE = _QUERIES["schema_of_table"]
 _VIEW_READS_TABLE = _QUERIES["view_reads_table"]
 _GRANT_ROLES = load_statement(__package__, "sql/roles.sql")
@@ -78,10 +82,15 @@ async def migrate(
     altered. A view is created only if its table has all of its columns.
 
     Raises:
-        DatabaseRefusedError: the database is of a newer release, or this role lacks a right.
+        DatabaseRefusedError: the database is of a newer release or another encoding than UTF8, or
+            this role lacks a right.
         DatabaseError: as of any statement.
     """
     with translated():
+        encoding = await connection.fetchval(_ENCODING)
+        if encoding != ENCODING:
+            what = f"the database's encoding is {encoding}"
+            raise DatabaseRefusedError(_UNTRANSLATABLE_CHARACTER, f"{what}: {ENCODING_ADVICE}")
         async with connection.transaction():
             await connection.execute(_LOCK_MIGRATIONS)
             done = await _upgrade(connection)

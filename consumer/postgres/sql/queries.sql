@@ -187,5 +187,8 @@ SELECT
 FROM pg_catalog.pg_class AS relation
 WHERE relation.oid = to_regclass($1)
 
+-- name: encoding
+SELECT current_setting('server_encoding')
+
 -- name: array_nulls
 SELECT current_setting('array_nulls') = 'on'

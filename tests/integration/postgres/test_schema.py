@@ -14,6 +14,7 @@ from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.inspect import inspect, inspect_table
 from consumer.postgres.schema import migrate
 from consumer.postgres.sink import PostgresSink, WriteStatement
+from tests.databases import Databases
 from tests.integration.postgres.outcomes import (
     INTEGER_KINDS,
     KINDS,
@@ -180,6 +181,24 @@ async def test_inspection_refuses_with_one_line(
         await inspect_table(admin, USER_LOGINS)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_of_another_encoding_is_neither_migrated_nor_passed(
+    any_databases: Databases, encoding: str
+) -> None:
+    options = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+    async with (
+        any_databases.empty(options) as dsn,
+        connected(ConnectionSettings(dsn)) as connection,
+    ):
+        with pytest.raises(DatabaseRefusedError) as caught:
+            await migrate(connection, USER_LOGINS)
+        message = f"the database's encoding is {encoding}: create one with ENCODING 'UTF8'"
+        assert str(caught.value) == f"database: 22P05 ({message})"
+        inspection = await inspect(connection, USER_LOGINS)
+    failures = [f"{each.what}: {each.advice}" for each in inspection.findings if not each.ok]
+    assert message in failures
 
 
 async def test_inspection_refuses_a_database_that_takes_null_for_a_text(
