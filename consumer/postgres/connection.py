@@ -10,10 +10,14 @@ from typing import Self
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from consumer.errors import DatabaseError, StatementTooSlowError
+from consumer.errors import DatabaseError, DatabaseRefusedError, StatementTooSlowError
+from consumer.postgres.dsn import parse_dsn
 from consumer.postgres.errors import FAILURES, Ends, ends, translated
+from consumer.postgres.queries import load_queries
 from consumer.runtime import enable_tcp_keepalive
 
+_FILTERED_TABLES = load_queries(__package__, "sql/queries.sql")["filtered_tables"]
+_INSUFFICIENT_PRIVILEGE = "42501"
 _CLOSE_SECONDS = 1.0
 # The server ends a statement before we do, so that a slow one does not look like a dead link.
 _SERVER_SHARE = 0.9
@@ -22,6 +26,9 @@ _SERVER_SHARE = 0.9
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """Where PostgreSQL is, and the limits of connections and statements.
+
+    The DSN's connect_timeout may shorten `connect_timeout_seconds`, and its application_name takes
+    the place of ours.
 
     `statement_cache_size` is 0 behind PgBouncer's transaction mode: then nothing is set for the
     session, because the next statement may run in another one.
@@ -41,32 +48,30 @@ class ConnectionSettings:
         return self.statement_cache_size == 0
 
 
-async def connect(
-    settings: ConnectionSettings, *, statement_timeout_seconds: float | None = None
-) -> asyncpg.Connection:
+async def connect(settings: ConnectionSettings, **session: str) -> asyncpg.Connection:
     """Open a connection to a server that takes writes.
 
-    With `statement_timeout_seconds` the server itself ends longer statements: one that we no
-    longer wait for would go on holding its locks.
+    `session` are settings of PostgreSQL for it; behind PgBouncer they are left out.
 
     Raises:
         DatabaseRefusedError: a wrong DSN, user, password or database.
         DatabaseError: it could not be reached in `connect_timeout_seconds`.
     """
-    session = {"application_name": settings.application_name}
-    if not settings.pooled:
-        session["array_nulls"] = "on"  # whatever the role's is: array_literal needs it
-        if statement_timeout_seconds is not None:
-            milliseconds = statement_timeout_seconds * _SERVER_SHARE * 1000
-            session["statement_timeout"] = f"{milliseconds:.0f}"
-    # asyncpg raises ValueError for a port that is no number.
+    # ValueError: the port is no number, or the parameters are malformed.
     with translated((*FAILURES, ValueError)):
-        async with asyncio.timeout(settings.connect_timeout_seconds):
+        dsn = parse_dsn(settings.dsn)
+        seconds = dsn.connect_timeout_seconds or settings.connect_timeout_seconds
+        seconds = min(seconds, settings.connect_timeout_seconds)
+        server_settings = {"application_name": dsn.application_name or settings.application_name}
+        if not settings.pooled:
+            # array_literal needs array_nulls, whatever the role's is.
+            server_settings |= {"array_nulls": "on", **session}
+        async with asyncio.timeout(seconds):
             connection = await asyncpg.connect(
-                settings.dsn,
-                timeout=settings.connect_timeout_seconds,
+                dsn.text,
+                timeout=seconds,
                 statement_cache_size=settings.statement_cache_size,
-                server_settings=session,
+                server_settings=server_settings,
                 target_session_attrs=SessionAttribute.read_write,
             )
     # asyncpg has no public way to its transport.
@@ -86,15 +91,29 @@ async def close(connection: asyncpg.Connection) -> None:
 
 @asynccontextmanager
 async def connected(settings: ConnectionSettings) -> AsyncIterator[asyncpg.Connection]:
-    """A connection for a command; raises what `connect` raises."""
-    connection = await connect(settings)
+    """A connection for a command; raises what `connect` raises.
+
+    A statement from which row-level security would hide rows fails. Behind PgBouncer there is no
+    such setting, so the connection is refused if this role may read any such table.
+    """
+    connection = await connect(settings, row_security="off")
     try:
+        if settings.pooled:
+            await _refuse_if_rows_are_hidden(connection)
         yield connection
     except BaseException:
         # close() waits for an answer, on a dead server forever (asyncpg#1326).
         connection.terminate()
         raise
     await close(connection)
+
+
+async def _refuse_if_rows_are_hidden(connection: asyncpg.Connection) -> None:
+    with translated():
+        tables = await connection.fetchval(_FILTERED_TABLES)
+    if tables:
+        advice = f"row-level security of {tables} hides rows from this role: give it BYPASSRLS"
+        raise DatabaseRefusedError(_INSUFFICIENT_PRIVILEGE, advice)
 
 
 @asynccontextmanager
@@ -171,9 +190,9 @@ class Connections:
                 return opened
             await close(opened.connection)
         generation, at = self._generation, self._clock()
-        connection = await connect(
-            self._settings, statement_timeout_seconds=self._settings.statement_timeout_seconds
-        )
+        # One that we no longer wait for would go on holding its locks.
+        milliseconds = self._settings.statement_timeout_seconds * _SERVER_SHARE * 1000
+        connection = await connect(self._settings, statement_timeout=f"{milliseconds:.0f}")
         return _Opened(connection, generation, at)
 
     async def _return(self, opened: _Opened) -> None:

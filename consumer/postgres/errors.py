@@ -86,7 +86,11 @@ _MEANINGS = {
     "42501": _Meaning(
         DatabaseRefusedError,
         "this role lacks a right: `consumer check` names those that `run` needs, and"
-        " `consumer migrate --roles` makes a role for each work",
+        " `consumer migrate --roles` makes a role for each work; or row-level security would hide"
+        " rows from it: give it BYPASSRLS",
+    ),
+    "42704": _Meaning(
+        DatabaseRefusedError, "the server has no such setting or role: check the DSN's parameters"
     ),
     "42P05": _Meaning(DatabaseRefusedError, _POOLED),
     "44": _ROW,  # a view's WITH CHECK OPTION

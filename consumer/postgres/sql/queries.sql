@@ -187,6 +187,12 @@ SELECT
 FROM pg_catalog.pg_class AS relation
 WHERE relation.oid = to_regclass($1)
 
+-- name: filtered_tables
+-- The tables that this role reads only in part, because of row-level security.
+SELECT string_agg(oid::regclass::text, ', ' ORDER BY oid)
+FROM pg_catalog.pg_class
+WHERE relrowsecurity AND has_table_privilege(oid, 'SELECT') AND row_security_active(oid)
+
 -- name: encoding
 SELECT current_setting('server_encoding')
 

@@ -23,6 +23,7 @@ from consumer.postgres.connection import (
     Connections,
     ConnectionSettings,
     briefly_connected,
+    connect,
     connected,
 )
 from consumer.postgres.sink import PostgresSink
@@ -233,6 +234,36 @@ async def test_a_session_carries_our_name_and_a_timeout_shorter_than_ours(
         assert await connection.fetchval("SHOW statement_timeout") == "9s"
     async with connected(settings) as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "0"
+
+
+LIBPQ = (
+    "application_name=mine&connect_timeout=9&keepalives=1&keepalives_idle=30&keepalives_interval=9"
+    "&keepalives_count=3&channel_binding=prefer&gssencmode=prefer&load_balance_hosts=disable"
+)
+
+
+async def test_parameters_of_libpq_are_not_sent_to_the_server(database: str) -> None:
+    settings = ConnectionSettings(f"{database}?{LIBPQ}&search_path=pg_catalog")
+    async with connected(settings) as connection:
+        assert await connection.fetchval("SHOW application_name") == "mine"
+        assert await connection.fetchval("SHOW search_path") == "pg_catalog"
+
+
+async def test_a_timeout_in_the_dsn_shortens_ours(relay: Relay) -> None:
+    relay.go_silent()
+    settings = ConnectionSettings(f"{relay.dsn}?connect_timeout=1", connect_timeout_seconds=600)
+    with pytest.raises(DatabaseError, match="TimeoutError"):
+        await connect(settings)
+
+
+async def test_a_misspelt_parameter_of_a_dsn_is_refused(database: str) -> None:
+    with pytest.raises(DatabaseRefusedError, match="check the DSN's parameters"):
+        await connect(ConnectionSettings(f"{database}?sslmodee=require"))
+
+
+async def test_what_a_dsn_asks_for_in_vain_is_refused(database: str) -> None:
+    with pytest.raises(DatabaseRefusedError, match="the DSN's channel_binding asks"):
+        await connect(ConnectionSettings(f"{database}?channel_binding=require"))
 
 
 async def keepalive(dsn: str) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from consumer.errors import (
 )
 from consumer.messages import ColumnValue, Written
 from consumer.postgres.connection import ConnectionSettings, connect, connected
+from consumer.postgres.errors import translated
 from consumer.postgres.sink import PostgresSink, WriteStatement
 from tests.databases import Databases
 from tests.integration.postgres.outcomes import INTEGER_KINDS, USER_LOGINS, WRITE, row
@@ -238,6 +240,32 @@ async def role(any_databases: Databases, any_database: str) -> AsyncIterator[str
 def as_role(dsn: str, role: str, password: str = "") -> str:
     parts = urlsplit(dsn)
     return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+
+
+@pytest.fixture
+async def filtered(any_database: str, admin: asyncpg.Connection, role: str) -> ConnectionSettings:
+    """A role for which row-level security hides the whole quarantine."""
+    await admin.execute(
+        f"GRANT USAGE ON SCHEMA consumer TO {role}; GRANT SELECT ON consumer.quarantine TO {role};"
+        "ALTER TABLE consumer.quarantine ENABLE ROW LEVEL SECURITY"
+    )
+    return ConnectionSettings(as_role(any_database, role))
+
+
+async def test_row_level_security_fails_a_command_instead_of_hiding_rows(
+    filtered: ConnectionSettings,
+) -> None:
+    async with connected(filtered) as connection:
+        with pytest.raises(DatabaseRefusedError, match="or row-level security"), translated():
+            await connection.fetch("SELECT id FROM consumer.quarantine")
+
+
+async def test_row_level_security_fails_a_command_through_a_pooler_before_it_begins(
+    filtered: ConnectionSettings,
+) -> None:
+    with pytest.raises(DatabaseRefusedError, match=r"row-level security of consumer\.quarantine"):
+        async with connected(replace(filtered, statement_cache_size=0)):
+            pass
 
 
 async def test_too_many_connections_is_transient(any_database: str, role: str) -> None:
