@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from hashlib import md5
-from typing import TypeGuard
 from uuid import NAMESPACE_OID, uuid5
 
 from consumer.errors import QueueError, QueueRefusedError
@@ -161,23 +160,11 @@ def _message_of(received: object, latest_ms: int) -> Message:
     if not isinstance(received, dict):
         raise _DamagedMessageError("MalformedMessage")
     message_id, handle = received.get("MessageId"), received.get("ReceiptHandle")
-    body = received.get("Body")
-    if not (isinstance(body, str) and _is_text(handle) and _is_text(message_id)):
+    body, attributes = received.get("Body"), received.get("Attributes")
+    if not (isinstance(body, str) and isinstance(handle, str) and isinstance(message_id, str)):
         raise _DamagedMessageError("MalformedMessage")
-    sent_ms = _sent_ms(received.get("Attributes"), latest_ms)
-    encoded = body.encode("utf-8", "surrogatepass")
-    digest = received.get("MD5OfBody")
-    if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
-        raise _DamagedMessageError("BodyDamaged")
-    return Message(_uuid_of(message_id), handle, body, sent_ms, len(encoded))
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value != ""
-
-
-def _sent_ms(attributes: object, latest_ms: int) -> int:
-    """Return SentTimestamp if SQS can have sent a message then."""
+    if not handle or not message_id:
+        raise _DamagedMessageError("MalformedMessage")
     sent = attributes.get("SentTimestamp") if isinstance(attributes, dict) else None
     if sent is None:
         raise _DamagedMessageError(_NO_SENT_TIMESTAMP)
@@ -187,13 +174,17 @@ def _sent_ms(attributes: object, latest_ms: int) -> int:
         raise _DamagedMessageError("BadSentTimestamp") from None
     if not _EARLIEST_MS <= sent_ms <= latest_ms:
         raise _DamagedMessageError("BadSentTimestamp")
-    return sent_ms
+    encoded = body.encode("utf-8", "surrogatepass")
+    digest = received.get("MD5OfBody")
+    if digest and md5(encoded, usedforsecurity=False).hexdigest() != digest:
+        raise _DamagedMessageError("BodyDamaged")
+    if not _UUID.fullmatch(message_id):
+        message_id = _uuid_of(message_id)
+    return Message(message_id, handle, body, sent_ms, len(encoded))
 
 
 def _uuid_of(message_id: str) -> str:
     """Return the ledger's key. AWS's ids are UUIDs, though its documentation says only string."""
-    if _UUID.fullmatch(message_id):
-        return message_id
     try:
         return str(uuid5(NAMESPACE_OID, message_id))
     except UnicodeEncodeError:
@@ -201,8 +192,10 @@ def _uuid_of(message_id: str) -> str:
 
 
 def _failures(response: Response, messages: Sequence[Message]) -> Sequence[BatchFailure]:
-    failed = failed_entries(response, [str(position) for position in range(len(messages))])
+    if not response.get("Failed"):
+        return ()
+    by_id = {str(position): message for position, message in enumerate(messages)}
     return [
-        BatchFailure(messages[int(entry_id)], entry.code, is_expired_handle(entry.code))
-        for entry_id, entry in failed.items()
+        BatchFailure(by_id[entry_id], entry.code, is_expired_handle(entry.code))
+        for entry_id, entry in failed_entries(response, by_id).items()
     ]
