@@ -1,4 +1,4 @@
-"""What travels through the consumer: a message, and what becomes of it."""
+"""The data on the main path: a message, and its outcome, a row or a quarantined message."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from consumer.errors import ConsumerError
 
+# The partitions of consumer.ledger, one for each day of a cycle; migration 0001 creates them.
 LEDGER_SLOTS = 32
 _DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -15,17 +16,17 @@ _EPOCH = date(1970, 1, 1).toordinal()
 ColumnValue = str | int | date | None
 
 
-@lru_cache(maxsize=LEDGER_SLOTS)  # SQS keeps a message for fewer days
+@lru_cache(maxsize=LEDGER_SLOTS)  # SQS retains a message for fewer days
 def _day_of(number: int) -> date:
     return date.fromordinal(_EPOCH + number)
 
 
 class Message(NamedTuple):
-    """One message as SQS handed it over.
+    """One message as SQS delivered it.
 
-    `message_id` is a UUID in its canonical text form, `sent_ms` SentTimestamp (milliseconds since
-    the epoch), `size` the body's length in bytes. It is a tuple because a frozen dataclass takes
-    three times as long to make.
+    `message_id` is a UUID in its canonical text form, `sent_ms` is SentTimestamp (milliseconds
+    since the epoch), `size` is the body's length in bytes. It is a tuple because a frozen dataclass
+    takes three times as long to make.
     """
 
     message_id: str
@@ -35,7 +36,7 @@ class Message(NamedTuple):
     size: int
 
     def __repr__(self) -> str:
-        """Without the body and the handle: a repr ends up in a log."""
+        """Without the body and the receipt handle: a repr ends up in a log."""
         return f"Message({self.message_id}, sent_ms={self.sent_ms}, size={self.size})"
 
     @property
@@ -45,12 +46,12 @@ class Message(NamedTuple):
 
     @property
     def slot(self) -> int:
-        """The ledger slot: a property of the message, so a redelivery finds the same one."""
+        """The ledger slot. It follows from the message alone, so a redelivery has the same one."""
         return self.sent_ms // _DAY_MS % LEDGER_SLOTS
 
 
 class Reason(StrEnum):
-    """Why a message is in quarantine; also the label of the metric, so the list is closed."""
+    """Why a message is quarantined. It is also a label of a metric, so the list is closed."""
 
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"
@@ -76,7 +77,7 @@ class ValueRefusedError(ConsumerError):
 
 
 class Row(NamedTuple):
-    """A valid message: `values` stand in the order of its table's columns, masked already."""
+    """A valid message, masked. `values` are in the order of the table's columns."""
 
     message: Message
     values: tuple[ColumnValue, ...]
@@ -88,7 +89,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An invalid message: why, which field, and its body encrypted under the key `kid`."""
+    """An invalid message: the reason, the field, and the body sealed under the key `kid`."""
 
     message: Message
     reason: Reason
@@ -102,7 +103,7 @@ Outcome = Row | Quarantined
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one commit changed: `quarantined` counts by reason; the rest was known already."""
+    """What one commit changed. `quarantined` counts by reason; duplicates changed nothing."""
 
     rows: int
     quarantined: dict[Reason, int]

@@ -1,1 +1,1 @@
-"""Events: models, their tables, and what becomes of a message."""
+"""Events: models, their tables, and how a message becomes a row or goes to quarantine."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The column types that we write."""
+    """The column types that are written."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -17,9 +17,9 @@ class Kind(StrEnum):
 class Column:
     """A column as a model declares it.
 
-    `kinds` are the types it may have in a table that is there already; the first is what we
-    create. `length` is the longest text in characters, None for the other kinds. An `optional`
-    column is written only where the table has it.
+    `kinds` are the types that it may have in an existing table; the first is the one that
+    `migrate` creates. `length` is that of the longest text, in characters. An `optional` column is
+    written only if the table has it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesView:
-    """A view of schema `consumer`: what `column` of `table` holds more than once.
+    """A view of schema `consumer`: the tokens that `column` of `table` holds more than once.
 
     `day` and `subject` are columns of the table: the UTC day, and the user whose event it is.
     """

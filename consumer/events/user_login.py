@@ -13,7 +13,7 @@ _VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,3}))?(?:\.(\d{1,3}))?", re.ASCII)
 _MAX_MAJOR = 2146
 
 
-# Few versions are about at any time; an error is not kept.
+# Few versions are in use at a time; errors are not cached.
 @lru_cache(maxsize=1024)
 def version_number(version: str) -> int:
     """`major*1_000_000 + minor*1_000 + patch`, which sorts, decodes, and fits an int4.

@@ -1,1 +1,1 @@
-"""Where the key ring comes from."""
+"""Where the key ring comes from, and how it is reloaded."""

@@ -4,6 +4,7 @@ It takes no package, only Python's own library, an engine and a filled wheelhous
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ from tests.docker.leaks import Leaks
 from tests.docker.system import QueueCounts, System
 
 _ROOT = Path(__file__).parents[2]
+_ADD_AN_EVENT = _ROOT / "docs" / "howto" / "add-an-event.md"
 _REPLICAS = 3
 _FIRST_MESSAGES = 1000
 _DISTURBED_MESSAGES = 10_000
@@ -62,6 +64,7 @@ class Trial:
     def run(self) -> None:
         """Bring it up, disturb it, stop it under load; then look for leaks."""
         self.bring_up()
+        self.load_a_users_model()
         self.disturb()
         self.stop_under_load()
         leaks = Leaks(self._system, self._producer)
@@ -81,6 +84,23 @@ class Trial:
         self._nothing_is_left()
         sums = self._prometheus_agrees()
         check("as many are deleted as were sent", holds=sums["deleted"] == _FIRST_MESSAGES)
+
+    def load_a_users_model(self) -> None:
+        """Mount the model of the page that tells how to add one; `migrate` and `check` load it."""
+        model = re.search(r"```python\n(.+?)```", _ADD_AN_EVENT.read_text(), re.DOTALL)
+        assert model is not None
+        folder = self._system.folder / "models"
+        folder.mkdir()
+        (folder / "payments.py").write_text(model[1])
+        service = ("--volume", f"{folder}:/etc/consumer/models:ro", "consumer")
+        named = ("--env", "CONSUMER_EVENT__MODEL=payments:Payment")
+        run_once = ("run", "--rm", "-T", "--no-deps", *named, *service)
+        migrated = self._system.compose(*run_once, "migrate")
+        check("a user's model has its table", holds="created table payments" in migrated)
+        checked = self._system.compose(*run_once, "check")
+        line = "model: payments:Payment, from /etc/consumer/models/payments.py"
+        check("a user's model comes from its folder", holds=line in checked)
+        say("a user's model is loaded from a folder, mounted read-only")
 
     def disturb(self) -> None:
         """While events come, restart the database and kill a replica that holds messages."""
