@@ -35,7 +35,9 @@ class PartitionMissingError(DatabaseRefusedError):
     """No partition of `table` takes a row; the name has the schema, and is quoted."""
 
     def __init__(self, table: str, advice: str = "") -> None:
-        super().__init__(_CHECK_VIOLATION, advice or f"no partition of {table} takes a row")
+        super().__init__(
+            _CHECK_VIOLATION, advice or f"no partition of {table} takes a row: create it"
+        )
         self.table = table
 
 

@@ -109,6 +109,17 @@ async def test_a_role_that_only_writes_learns_of_a_missing_partition_too(
         ),
         (
             """
+            ALTER TABLE user_logins ADD note text DEFAULT 'same';
+            CREATE UNIQUE INDEX once ON user_logins (lower(note));
+            INSERT INTO user_logins DEFAULT VALUES
+            """,
+            (
+                "23505 (constraint once of user_logins is on note, which is not of the event:"
+                " correct its default or its sequence)"
+            ),
+        ),
+        (
+            """
             CREATE SEQUENCE few START 2 MAXVALUE 2;
             SELECT nextval('few');
             ALTER TABLE user_logins ADD id int;

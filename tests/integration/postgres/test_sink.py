@@ -9,6 +9,7 @@ from consumer.errors import DataRejectedError
 from consumer.events.table import Column, Kind, Table
 from consumer.messages import Outcome, Reason, Row, Written
 from consumer.postgres.connection import ConnectionSettings, connected
+from consumer.postgres.queries import Sql, fill, qualified
 from consumer.postgres.sink import PostgresSink, WriteStatement
 from tests.integration.postgres.outcomes import (
     INTEGER_KINDS,
@@ -34,7 +35,8 @@ async def reader(any_database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def count(reader: asyncpg.Connection, table: str) -> int:
-    number = await reader.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a constant
+    statement = fill(Sql("SELECT count(*) FROM {table}"), table=qualified(table))
+    number = await reader.fetchval(statement)
     assert isinstance(number, int)
     return number
 
