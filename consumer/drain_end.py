@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from consumer.telemetry.events import Received, TelemetryEvent
+from consumer.telemetry.events import MessageDamaged, Received, TelemetryEvent
 
 
 class DrainEnd:
@@ -29,6 +29,9 @@ class DrainEnd:
         self._counted_at = float("-inf")
 
     def listen(self, event: TelemetryEvent) -> None:
+        if isinstance(event, MessageDamaged):
+            self._counted = 0
+            self._counted_at = self._clock()  # so that the receive that returned it does not count
         if not isinstance(event, Received):
             return
         if event.count or self._in_flight():

@@ -28,7 +28,8 @@ def drain(context: CommandContext) -> None:
     """Consume the queue until two polls in a row find it empty, then end.
 
     The last line of the output is a JSON object: the numbers of messages received, written,
-    duplicate, quarantined and deleted, and the seconds that it took.
+    duplicate, quarantined, deleted, and damaged, and the seconds that it took. Damaged messages
+    cannot be taken and stay in the queue.
 
     \b
     Examples:

@@ -46,7 +46,13 @@ class ResponseReader:
     that do not exist, transfer codings other than chunked, interim responses that announce a body.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        max_head_bytes: int = _MAX_HEAD_BYTES,
+        max_response_bytes: int = _MAX_RESPONSE_BYTES,
+    ) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._max_response_bytes = max_response_bytes
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._status = 0
         self._length: int | None = None
@@ -61,7 +67,7 @@ class ResponseReader:
     def feed(self, data: bytes) -> None:
         """Read on; HttpError if it is no response or too large a one."""
         while data and not self.is_whole:
-            bound = _MAX_RESPONSE_BYTES if self._has_head else _MAX_HEAD_BYTES
+            bound = self._max_response_bytes if self._has_head else self._max_head_bytes
             room = bound - self.received_bytes
             if room <= 0:
                 raise HttpError("response too large")
@@ -115,7 +121,7 @@ class ResponseReader:
         name = name.lower()
         if name == b"content-length":
             self._length = int(value)
-            if self._length > _MAX_RESPONSE_BYTES:
+            if self._length > self._max_response_bytes:
                 raise ValueError
         elif name == b"transfer-encoding":
             if self._is_chunked or value.strip().lower() != b"chunked":
@@ -144,7 +150,7 @@ class ResponseReader:
         return self._status < 200  # noqa: PLR2004 RFC 9110, section 15.2
 
 
-class _Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection, for one request at a time."""
 
     def __init__(self) -> None:
@@ -170,7 +176,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(request)
             response = await self._response
         except BaseException:
-            self.abort()  # a response that nobody waits for would be taken for the next one's
+            self.abort()  # its response would be taken for the next request's
             raise
         finally:
             timer.cancel()
@@ -234,8 +240,8 @@ class _Connection(asyncio.Protocol):
 class HttpClient:
     """Keeps connections to the server of `url` and opens as many as calls are open at once.
 
-    With `tls` the server's certificate is verified against it. A call that is cancelled, or is not
-    answered in time, closes its connection.
+    With `tls` the server's certificate is verified against it. A call that is cancelled or times
+    out closes its connection.
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
@@ -245,7 +251,7 @@ class HttpClient:
         self._port = parts.port or (443 if tls else 80)
         # As in the Host header, which is signed: the default port is left out.
         self.host = parts.netloc.rpartition("@")[2]
-        self._idle: list[_Connection] = []
+        self._idle: list[ClientConnection] = []
 
     async def post(
         self,
@@ -282,7 +288,9 @@ class HttpClient:
             connection = await self._connect()
         return await self._send(connection, request, deadline)
 
-    async def _send(self, connection: _Connection, request: bytes, deadline: float) -> HttpResponse:
+    async def _send(
+        self, connection: ClientConnection, request: bytes, deadline: float
+    ) -> HttpResponse:
         response = await connection.send(request, deadline)
         if connection.reusable:
             self._idle.append(connection)
@@ -290,9 +298,9 @@ class HttpClient:
             connection.abort()
         return response
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> ClientConnection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            _Connection,
+            ClientConnection,
             self._hostname,
             self._port,
             ssl=self._tls,

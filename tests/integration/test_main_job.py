@@ -108,6 +108,7 @@ async def test_the_feed_is_99_rows_and_one_in_quarantine_however_often_it_is_sen
                 "duplicate": 0,
                 "quarantined": 1,
                 "deleted": 100,
+                "damaged": 0,
             }.items()
         )
         assert here.is_clean()

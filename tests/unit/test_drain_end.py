@@ -69,6 +69,16 @@ def test_a_drain_does_not_end_while_something_is_in_flight() -> None:
         assert world.ended is ended
 
 
+def test_a_receive_that_returned_a_damaged_message_is_not_empty() -> None:
+    world = World()
+    for ended in (False, False, False, True):
+        world.now += 1.0
+        if world.now == 2.0:
+            world.listen(telemetry.MessageDamaged("BodyDamaged"))
+        world.received(0)
+        assert world.ended is ended
+
+
 def test_events_other_than_receives_do_not_count() -> None:
     world = World()
     for _ in range(5):

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
-from consumer.sqs.http import HttpClient, HttpError, HttpResponse, ResponseReader, _Connection
+from consumer.sqs.http import ClientConnection, HttpClient, HttpError, HttpResponse, ResponseReader
 from tests.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -303,20 +303,6 @@ async def test_what_is_no_whole_answer_is_an_error(answer: bytes | None) -> None
         assert script.made == 1
 
 
-async def test_an_answer_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.sqs.http._MAX_RESPONSE_BYTES", 1000)
-    monkeypatch.setattr("consumer.sqs.http._MAX_HEAD_BYTES", 100)
-    chunks = CHUNKED + b"\r\n" + b"64\r\n%b\r\n" % (b"x" * 100)
-    for answer in (
-        LINE + b"Content-Length: 1001\r\n\r\n" + b"x" * 1001,
-        chunks + b"64\r\n%b\r\n" % (b"x" * 100) * 10 + b"0\r\n\r\n",
-        LINE + b"\r\n" + b"x" * 1001,
-    ):
-        async with scripted([answer]) as (_, client):
-            with pytest.raises(HttpError):
-                await post(client)
-
-
 async def test_a_connection_is_used_again() -> None:
     async with scripted([OK, OK, OK]) as (script, client):
         for _ in range(3):
@@ -457,9 +443,9 @@ async def test_a_call_is_not_ended_by_the_deadline_of_the_one_before(
     ],
 )
 async def test_a_failed_call_keeps_its_connection_no_longer(
-    fail: Callable[[_Connection], None],
+    fail: Callable[[ClientConnection], None],
 ) -> None:
-    connection = _Connection()
+    connection = ClientConnection()
     connection.connection_made(_Sent())
     gone = weakref.ref(connection)
     gc.disable()  # which would find a cycle late, with what was read in it
@@ -516,7 +502,7 @@ async def test_a_request_is_one_write() -> None:
             writes.append(data)
             connection.data_received(OK)
 
-    connection = _Connection()
+    connection = ClientConnection()
     client = HttpClient("http://example.org", None)
     connection.connection_made(Writes())
     client._idle.append(connection)
@@ -533,9 +519,9 @@ class Read:
     leaves_reusable: bool
 
 
-def read(pieces: Iterable[bytes]) -> Read | None:
+def read(pieces: Iterable[bytes], reader: ResponseReader | None = None) -> Read | None:
     """Read until the response is whole or the connection ends; None for what is no response."""
-    reader = ResponseReader()
+    reader = reader or ResponseReader()
     leaves_reusable = True
     try:
         for piece in pieces:
@@ -685,12 +671,8 @@ def test_what_is_read_of_damaged_bytes_is_what_another_client_reads(data: bytes)
         ),
     ],
 )
-def test_what_never_ends_is_refused_at_the_bound(
-    begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumer.sqs.http._MAX_RESPONSE_BYTES", 2000)
-    monkeypatch.setattr("consumer.sqs.http._MAX_HEAD_BYTES", 1000)
-    reader = ResponseReader()
+def test_what_never_ends_is_refused_at_the_bound(begin: bytes, more: bytes) -> None:
+    reader = ResponseReader(max_head_bytes=1000, max_response_bytes=2000)
     if begin:
         reader.feed(begin)
     with pytest.raises(HttpError, match="too large"):
@@ -722,9 +704,29 @@ def _feed_for_long(reader: ResponseReader, piece: bytes) -> None:
 
 @given(st.integers(900, 1100), st.sets(st.integers(1, 1200)))
 def test_the_bound_of_the_head_is_exact_however_it_is_cut(size: int, places: set[int]) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: "
+    head = LINE + b"Content-Length: 2\r\nX: "
     data = head + b"x" * (size - len(head) - 4) + b"\r\n\r\n{}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("consumer.sqs.http._MAX_HEAD_BYTES", 1000)
-        is_read = read(cut(data, places)) is not None
-    assert is_read == (size <= 1000)
+    result = read(cut(data, places), ResponseReader(max_head_bytes=1000))
+    assert (result is not None) == (size <= 1000)
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        pytest.param(
+            lambda body: LINE + b"Content-Length: %d\r\n\r\n%b" % (len(body), body), id="length"
+        ),
+        pytest.param(
+            lambda body: CHUNKED + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body), id="chunks"
+        ),
+        pytest.param(lambda body: LINE + b"\r\n" + body, id="until close"),
+    ],
+)
+@given(length=st.integers(850, 1050), places=st.sets(st.integers(1, 1200)))
+def test_the_bound_of_the_response_is_exact_however_it_is_cut(
+    framed: Callable[[bytes], bytes], length: int, places: set[int]
+) -> None:
+    data = framed(b"x" * length)
+    reader = ResponseReader(max_head_bytes=100, max_response_bytes=1000)
+    result = read(cut(data, places), reader)
+    assert (result is not None) == (len(data) <= 1000)
