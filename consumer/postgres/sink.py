@@ -51,17 +51,18 @@ class WriteStatement:
         for outcome in batch:
             message = outcome.message
             outcomes[message.slot, message.message_id] = outcome
+        width = len(self.columns)
         rows: list[_Values] = []
         refused: list[tuple[ColumnValue | bytes, ...]] = []
         for key in sorted(outcomes):
             outcome = outcomes[key]
             if isinstance(outcome, Row):
-                if len(outcome.values) != len(self.columns):
+                if len(outcome.values) != width:
                     raise DataRejectedError(_MALFORMED)
                 rows.append(key + outcome.values)
             else:
                 refused.append(key + _quarantine_values(outcome))
-        slots, message_ids, *values = column_literals(rows, 2 + len(self.columns))
+        slots, message_ids, *values = column_literals(rows, 2 + width)
         quarantined = zip(*refused, strict=True) if refused else [()] * _QUARANTINE_ARRAYS
         return [slots, message_ids, *quarantined, self._event, *values]
 
