@@ -94,8 +94,6 @@ _ADVICE = {
 # InvalidParameterValue and MessageNotInflight: the message is deleted, is visible, or has been
 # invisible for twelve hours.
 _EXPIRED_HANDLE = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"}
-
-
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}")
 
 

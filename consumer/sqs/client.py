@@ -78,7 +78,7 @@ async def _aiobotocore_transport(
     )
     try:
         client = await stack.enter_async_context(creating)
-    except Exception as error:  # noqa: BLE001 it reads the credentials; see SessionCredentials
+    except Exception as error:  # noqa: BLE001 it reads the credentials
         raise _wrong_configuration(error) from None
     return AiobotocoreTransport(
         {
@@ -110,7 +110,7 @@ class AiobotocoreTransport:
             failure = error_of(operation, "CertificateNotTrusted")
         except (BotoCoreError, OSError, TimeoutError, RuntimeError) as error:
             failure = error_of(operation, type(error).__name__)
-        except Exception as error:  # noqa: BLE001 so do credential providers, among others
+        except Exception as error:  # noqa: BLE001 see SessionCredentials
             failure = QueueError(operation, type(error).__name__, _PROVIDER_ADVICE)
         # Raised outside of the handler, so that it has no context: that quotes the request.
         raise failure
@@ -139,7 +139,7 @@ class SessionCredentials:
             raise
         except ClientError as error:
             failure = _credentials_error(_code_of(error))
-        except Exception as error:  # noqa: BLE001 a provider, which may be a plugin, raises anything
+        except Exception as error:  # noqa: BLE001 a credential provider can raise anything
             failure = _credentials_error(type(error).__name__)
         else:
             if known is None or not known.access_key or not known.secret_key:

@@ -305,9 +305,9 @@ async def test_whatever_a_provider_raises_is_an_error_of_the_queue_with_advice(
 
     session = get_session()
     refreshed = _refreshable(session, monkeypatch, valid_for=timedelta(minutes=1), refresh=failing)
-    found = SessionCredentials(get_session())
-    monkeypatch.setattr(found._session, "get_credentials", failing)
-    for credentials in (refreshed, found):
+    other_session = get_session()
+    monkeypatch.setattr(other_session, "get_credentials", failing)
+    for credentials in (refreshed, SessionCredentials(other_session)):
         with pytest.raises(QueueError, match=r"credentials: \w+ \(the provider .* check") as error:
             await credentials(_soon())
         assert not isinstance(error.value, QueueRefusedError)
