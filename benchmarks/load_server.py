@@ -1,4 +1,4 @@
-"""The queue of a benchmark: the embedded SQS server in a process of its own, told what to do.
+"""The queue of a benchmark: the embedded SQS server in a process of its own, which takes commands.
 
 `python -m benchmarks.load_server` prints its endpoint, then answers each line of stdin, a command
 as JSON, with a line of stdout. `load.py` has the other end.

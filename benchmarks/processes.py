@@ -63,7 +63,7 @@ class RunningProcess:
     def require_alive(self) -> None:
         """Raise RuntimeError if the process has ended by itself."""
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            raise RuntimeError(f"{' '.join(self._command)} ended before it was told to")
+            raise RuntimeError(f"{' '.join(self._command)} ended before it was asked to")
 
     def cpu_seconds(self) -> float:
         """CPU so far, in steps of 10 ms."""

@@ -1,7 +1,7 @@
 """How many messages the embedded SQS server serves: `python -m benchmarks.sqs_server`.
 
 Connections that are always busy fill a queue to a depth and drain it, then receive, delete and send
-in turn, so that it stays as deep as it is; ten messages a call. A message counts once. Told are
+in turn, so that it stays as deep as it is; ten messages a call. A message counts once. Reported are
 messages per second by the clock, which the client's own CPU may bound, and per second of the
 server's CPU.
 """

@@ -1,4 +1,4 @@
-"""The consumer as a process of its own, as whoever deploys it starts it."""
+"""The consumer as a process of its own, as those who deploy it start it."""
 
 import asyncio
 import hashlib
@@ -130,7 +130,7 @@ async def _feed(text: bytes, stream: asyncio.StreamWriter) -> None:
 
 
 async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    # PERF401: whoever looks at the lines sees each as it comes.
+    # PERF401: a reader of the lines sees each as it comes.
     async for line in stream:
         lines.append(line.decode())  # noqa: PERF401
 

@@ -27,7 +27,7 @@ class InFlight:
         self._messages_a_poll = messages_a_poll
         # Pollers add; deleters, heartbeat and the release at a stop remove. All read.
         self._tracked: dict[str, Message] = {}
-        # When each extension is due: pollers add, the heartbeat moves, whoever stops tracking
+        # When each extension is due: pollers add, the heartbeat moves, the one who stops tracking
         # removes. Not in order: a slow call extends messages that are due before newer arrivals.
         self._extend_at: dict[str, float] = {}
         # The size of all tracked bodies: changes with `_tracked`, read by pollers.

@@ -17,8 +17,8 @@ from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.sink import PostgresSink
 from tests.databases import Databases
 from tests.fakes.database import MemoryDatabase
-from tests.history.evidence import landed
-from tests.history.steps import Landed, QuarantineRow
+from tests.history.evidence import contents_of
+from tests.history.steps import DatabaseContents, QuarantineRow
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, again, quarantined, row
 
 _LOCALE = list(KINDS).index("locale")
@@ -32,7 +32,7 @@ class DatabaseUnderTest(Protocol):
     @property
     def sink(self) -> Sink: ...
 
-    async def contents(self) -> Landed: ...
+    async def contents(self) -> DatabaseContents: ...
 
 
 @dataclass
@@ -43,8 +43,8 @@ class Fake:
     def sink(self) -> Sink:
         return self.memory
 
-    async def contents(self) -> Landed:
-        return self.memory.landed()
+    async def contents(self) -> DatabaseContents:
+        return self.memory.contents()
 
 
 @dataclass
@@ -52,8 +52,8 @@ class Real:
     sink: Sink
     reader: asyncpg.Connection
 
-    async def contents(self) -> Landed:
-        return await landed(self.reader, USER_LOGINS, KINDS)
+    async def contents(self) -> DatabaseContents:
+        return await contents_of(self.reader, USER_LOGINS, KINDS)
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ async def test_a_receive_brings_ten_at_most_and_hides_them(queue: QueueUnderTest
     assert list(await queue.source.receive()) == []
 
 
-async def test_a_message_that_comes_again_is_the_same_but_for_its_handle(
+async def test_a_redelivered_message_is_the_same_but_for_its_handle(
     queue: QueueUnderTest,
 ) -> None:
     (first,) = await received(queue, "é")

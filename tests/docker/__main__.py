@@ -23,7 +23,7 @@ _REPLICAS = 3
 _FIRST_MESSAGES = 1000
 _DISTURBED_MESSAGES = 10_000
 _STOPPED_MESSAGES = 6000
-_LANDED_SECONDS = 180
+_WRITTEN_SECONDS = 180
 _SCRAPED_SECONDS = 60
 _COMMAND_SECONDS = 120
 _COUNTERS = ("received", "written", "duplicate", "quarantined", "deleted")
@@ -75,12 +75,12 @@ class Trial:
         leaks.check_layers()
 
     def bring_up(self) -> None:
-        """Start everything: what the producer sends lands, and Prometheus knows it."""
+        """Start everything: what the producer sends is written, and Prometheus knows it."""
         self._system.compose("up", "--detach", "--scale", f"consumer={_REPLICAS}")
-        self._all_lands()
+        self._all_is_written()
         self._of_feed = self._system.reasons()
         self._all_are_healthy()
-        say(f"up: {_REPLICAS} consumers, healthy; the producer's {_FIRST_MESSAGES:,} landed")
+        say(f"up: {_REPLICAS} consumers, healthy; the producer's {_FIRST_MESSAGES:,} written")
         self._nothing_is_left()
         sums = self._prometheus_agrees()
         check("as many are deleted as were sent", holds=sums["deleted"] == _FIRST_MESSAGES)
@@ -106,7 +106,7 @@ class Trial:
         """While events come, restart the database and kill a replica that holds messages."""
         system = self._system
         sending = self._send(_DISTURBED_MESSAGES)
-        self._some_land()
+        self._some_is_written()
         (database,) = system.running("database")
         restarting = subprocess.Popen(("docker", "restart", database), stdout=subprocess.DEVNULL)
         victim, held = self._busiest()
@@ -116,7 +116,7 @@ class Trial:
         check("all events are sent", holds=sending.wait(_COMMAND_SECONDS) == 0)
         check("a killed replica stays down", holds=victim not in system.running("consumer"))
         say(f"restarted the database, killed a replica that held {held:,} messages")
-        self._all_lands()
+        self._all_is_written()
         self._nothing_is_left()
         self._each_exactly_once()
         scale = ("--scale", f"consumer={_REPLICAS}")
@@ -130,14 +130,14 @@ class Trial:
         """Stop all consumers by SIGTERM while events come; `drain` does the rest."""
         system = self._system
         sending = self._send(_STOPPED_MESSAGES)
-        self._some_land()
+        self._some_is_written()
         system.compose("stop", "consumer")
         check("all events are sent", holds=sending.wait(_COMMAND_SECONDS) == 0)
         codes = system.exit_codes("consumer")
         check(f"exit code 0: {codes}", holds=set(codes.values()) == {0})
-        counts, landed = system.queue_counts(), system.landed()
+        counts, written = system.queue_counts(), system.written()
         check("nothing is in flight after SIGTERM", holds=counts.in_flight == 0)
-        check("landed or waiting", holds=landed.total + counts.visible == self._sent())
+        check("written or waiting", holds=written.total + counts.visible == self._sent())
         say(
             f"SIGTERM under load: exit code 0 from {len(codes)} consumers, none of"
             f" {self._sent():,} messages in flight, {counts.visible:,} still waiting"
@@ -165,26 +165,26 @@ class Trial:
     def _sent(self) -> int:
         return _FIRST_MESSAGES + sum(len(wave.bodies) for wave in self._waves)
 
-    def _some_land(self) -> None:
+    def _some_is_written(self) -> None:
         before = self._sent() - len(self._waves[-1].bodies)
         eventually(
-            "some events land",
-            lambda: self._system.landed().total > before,
-            within_seconds=_LANDED_SECONDS,
+            "some events are written",
+            lambda: self._system.written().total > before,
+            within_seconds=_WRITTEN_SECONDS,
         )
 
-    def _all_lands(self) -> None:
+    def _all_is_written(self) -> None:
         eventually(
             "all that was sent is a row or in quarantine",
-            lambda: self._system.landed().total == self._sent(),
-            within_seconds=_LANDED_SECONDS,
+            lambda: self._system.written().total == self._sent(),
+            within_seconds=_WRITTEN_SECONDS,
         )
 
     def _nothing_is_left(self) -> None:
         eventually(
             "the queue is empty, and nothing is in flight",
             lambda: self._system.queue_counts() == QueueCounts(0, 0),
-            within_seconds=_LANDED_SECONDS,
+            within_seconds=_WRITTEN_SECONDS,
         )
 
     def _all_are_healthy(self) -> None:
@@ -201,7 +201,7 @@ class Trial:
                 held[each] = self._system.metrics(each)["consumer_messages_in_flight"]
             return held.total() > 0
 
-        eventually("a replica holds messages", some_are_held, within_seconds=_LANDED_SECONDS)
+        eventually("a replica holds messages", some_are_held, within_seconds=_WRITTEN_SECONDS)
         return held.most_common(1)[0]
 
     def _each_exactly_once(self) -> None:
@@ -246,8 +246,8 @@ class Trial:
             return up == len(replicas) == _REPLICAS
 
         eventually("Prometheus sees every replica", agrees, within_seconds=_SCRAPED_SECONDS)
-        told = ", ".join(f"{count:,} {kind}" for kind, count in sums.items())
-        say(f"Prometheus sees {_REPLICAS} replicas and their sums: {told}")
+        shown = ", ".join(f"{count:,} {kind}" for kind, count in sums.items())
+        say(f"Prometheus sees {_REPLICAS} replicas and their sums: {shown}")
         return sums
 
 

@@ -1,4 +1,4 @@
-"""Events of which each is told from every other, and whose raw values can be searched for."""
+"""Events that differ from each other, and whose raw values can be searched for."""
 
 import json
 import re
@@ -71,7 +71,7 @@ class Producer:
 
     @property
     def markers(self) -> Mapping[str, bytes]:
-        """What is in many of the raw values, for where there is too much to look at closely."""
+        """What is in many of the raw values: where there is too much to look at closely."""
         return {"a device id": self._device.encode(), "an IPv6 address": self._network.encode()}
 
     def _values(self, number: int) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class Leaks:
         say(f"no key and no raw value in {len(logs.splitlines())} lines of logs")
 
     def check_listings(self) -> None:
-        """What `docker inspect` and `docker history` tell whoever may ask."""
+        """What `docker inspect` and `docker history` show to anyone who may ask."""
         ids = self._system.containers()
         self._check("docker inspect", run("docker", "inspect", *ids, IMAGE).encode())
         self._check("docker history", run("docker", "history", "--no-trunc", IMAGE).encode())

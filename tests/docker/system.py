@@ -24,7 +24,7 @@ _SEPARATOR = "\t"
 
 _SERIES = re.compile(r"^(consumer_messages_\w+)(?:\{.*\})? (\S+)$", re.MULTILINE)
 
-# Printed in the replica, for its port is not published.
+# Printed in the replica, because its port is not published.
 _METRICS = """
 import urllib.request
 print(urllib.request.urlopen("http://127.0.0.1:8080/metrics", timeout=20).read().decode())
@@ -32,7 +32,7 @@ print(urllib.request.urlopen("http://127.0.0.1:8080/metrics", timeout=20).read()
 
 
 @dataclass(frozen=True)
-class Landed:
+class Written:
     """How many messages are rows, and how many are in quarantine."""
 
     rows: int
@@ -135,11 +135,11 @@ class System:
         )
         return [line.split(_SEPARATOR) for line in answer.splitlines()]
 
-    def landed(self) -> Landed:
+    def written(self) -> Written:
         """What is committed."""
         counts = "(SELECT count(*) FROM user_logins), (SELECT count(*) FROM consumer.quarantine)"
         ((rows, quarantined),) = self.query(f"SELECT {counts}")
-        return Landed(int(rows), int(quarantined))
+        return Written(int(rows), int(quarantined))
 
     def reasons(self) -> Counter[str]:
         """The reasons in the quarantine."""

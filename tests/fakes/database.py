@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.errors import DataRejectedError
 from consumer.messages import Message, Outcome, Quarantined, Row, Written
-from tests.history.steps import Landed, QuarantineRow, Step
+from tests.history.steps import DatabaseContents, QuarantineRow, Step
 
 _CHECK_VIOLATION = "23514"
 
@@ -26,7 +26,7 @@ class MemoryDatabase:
     # Rows that the table has a CHECK constraint against, which is named `constraint`.
     refuses: Callable[[Row], bool] = lambda _: False
     constraint: str = "allowed"
-    # Told each step that a message takes here, at once.
+    # Called with each step that a message takes here, at once.
     witness: Callable[[Step, Message], None] = lambda *_: None
 
     async def write(self, batch: Sequence[Outcome]) -> Written:
@@ -52,9 +52,9 @@ class MemoryDatabase:
         rows = len(fresh) - reasons.total()
         return Written(rows, dict(reasons), len(batch) - len(fresh))
 
-    def landed(self) -> Landed:
+    def contents(self) -> DatabaseContents:
         """All that is in the tables."""
-        return Landed(
+        return DatabaseContents(
             rows=[row.values for row in self.rows],
             ledger=sorted(self.ledger),
             quarantine=list(map(QuarantineRow.of, self.quarantine)),

@@ -63,7 +63,7 @@ class MemoryQueue:
     fault: Callable[[str], None] = lambda _: None
     # Codes by message id for entries of a batch to fail with, each used once.
     failing_entries: dict[str, list[str]] = field(default_factory=dict)
-    # Told each step that a message takes here, at once.
+    # Called with each step that a message takes here, at once.
     witness: Callable[[Step, Message], None] = lambda *_: None
     _stored: dict[str, _Stored] = field(default_factory=dict)
     _waiting: dict[_Poll, asyncio.TimerHandle] = field(default_factory=dict)
@@ -209,7 +209,7 @@ class MemoryQueue:
                 stored.visible_at = now + seconds
                 stored.is_held = seconds > 0
                 if not seconds:
-                    self.witness(Step.GIVEN_BACK, message)
+                    self.witness(Step.RELEASED, message)
         self._let_polls_look()
         return refused
 

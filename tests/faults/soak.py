@@ -66,7 +66,7 @@ class Counts:
 
 
 async def run(plan: Plan, seconds: float, console: Console) -> tuple[Rig, float, float, Counts]:
-    """Return the rig as it was, the capacity, when the soak began, and what has landed."""
+    """Return the rig as it was, the capacity, when the soak began, and what was written."""
     async with open_rig(plan) as rig, terminal.shown(rig, "soak", console):
         await rig.start_replicas()
         capacity = await _capacity(rig)

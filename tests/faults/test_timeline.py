@@ -24,7 +24,7 @@ def test_it_is_back_at_the_first_look_from_which_on_the_rate_is_full() -> None:
     assert timeline(100, 0, 300, 300).seconds_to_be_back(span) == 0.0
 
 
-def test_what_was_not_seen_is_not_told() -> None:
+def test_what_was_not_seen_is_not_shown() -> None:
     assert timeline(100, 0, 80, 80, 80).seconds_to_be_back(Span("a", 1.0, 2.0)) is None
     assert timeline(100, 100).seconds_to_be_back(Span("a", 1.0)) is None
 

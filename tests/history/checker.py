@@ -11,9 +11,9 @@ from consumer.errors import TokenError
 from consumer.messages import ColumnValue, Message, Outcome, Quarantined, Row
 from tests.history.steps import (
     Counted,
+    DatabaseContents,
     Entry,
     History,
-    Landed,
     Left,
     QuarantineRow,
     Sent,
@@ -40,12 +40,12 @@ class Kind(StrEnum):
     LEFT_ON_QUEUE = "left on queue"  # I4
     LEFT_IN_FLIGHT = "left in flight"  # I4
     DEAD_LETTERED = "dead-lettered"  # I4
-    LEFT_TO_EXPIRE = "left to expire"  # I4: shown to others while it was held
+    LEFT_TO_EXPIRE = "left to expire"  # I4: redelivered to others while it was held
     TWO_TOKENS = "two tokens"  # I7
     OVERCOUNTED = "overcounted"  # counts are of what is committed or confirmed, and no more
     DEADLOCKED = "deadlocked"  # writers must lock in one order
-    STUCK = "stuck"  # I4, I8: what was told to stop does not; told by who ran it
-    RAISED = "raised"  # it ended by an error of its own; told by who ran it
+    STUCK = "stuck"  # I4, I8: what was asked to stop does not; reported by who ran it
+    RAISED = "raised"  # it ended by an error of its own; reported by who ran it
     LEAKED = "leaked"  # I6; found by `leaks`
 
 
@@ -110,12 +110,15 @@ class Rules:
 
 
 def check(
-    *, rules: Rules, sent: Iterable[Sent], history: History, landed: Landed, left: Left
+    *, rules: Rules, sent: Iterable[Sent], history: History, contents: DatabaseContents, left: Left
 ) -> Verdict:
     """Judge a run that has ended: its faults are over and it was given the time to drain."""
     content = _Content(rules, sent)
     violations = chain(
-        content.violations(landed), order(history), leftovers(left), _deadlocks(landed.deadlocks)
+        content.violations(contents),
+        order(history),
+        leftovers(left),
+        _deadlocks(contents.deadlocks),
     )
     return Verdict(tuple(violations), content.sent)
 
@@ -164,12 +167,12 @@ class _Content:
         else:
             self._refused[sent.message_id] = _refusal(outcome, sent.body)
 
-    def violations(self, landed: Landed) -> Iterator[Violation]:
-        ledger = Counter(landed.ledger)
+    def violations(self, contents: DatabaseContents) -> Iterator[Violation]:
+        ledger = Counter(contents.ledger)
         yield from _of_ids(Kind.LOST, "not in the ledger", self._ids - ledger.keys())
         yield from _of_ids(Kind.UNEXPECTED, "in the ledger, never sent", ledger.keys() - self._ids)
         quarantine: Counter[str] = Counter()
-        for row in landed.quarantine:
+        for row in contents.quarantine:
             quarantine[row.message_id] += 1
             yield from self._judge_refused(row)
         twice = [message_id for message_id, count in quarantine.items() if count > 1]
@@ -178,7 +181,7 @@ class _Content:
         yield from _of_ids(Kind.LOST, "in the ledger, not in quarantine", missing)
         tokens = _Tokens(self._rules.recover)
         found: Counter[bytes] = Counter()
-        for values in landed.rows:
+        for values in contents.rows:
             found[_digest(values)] += 1
             yield from tokens.look(values)
         yield from self._judge_rows(found, ledger.keys() - quarantine.keys())
@@ -203,7 +206,7 @@ class _Content:
         for digest, ids in self._rows.items():
             lacking = len(ids) - found[digest]
             if lacking > 0:
-                # Equal rows are not told apart; those that the ledger lacks are lost already.
+                # Equal rows cannot be distinguished; those that the ledger lacks are lost already.
                 there = [message_id for message_id in ids if message_id in ledger]
                 missing += there[: max(0, lacking - (len(ids) - len(there)))]
             elif lacking < 0:
@@ -247,7 +250,7 @@ class _Order:
     """The state of `order`: what was committed, acknowledged and confirmed so far."""
 
     def __init__(self) -> None:
-        self._landed: set[str] = set()
+        self._committed: set[str] = set()
         self._acknowledged: set[tuple[str, str]] = set()
         self._happened: Counter[Step] = Counter()
         self._counted: Counter[Step] = Counter()
@@ -266,7 +269,7 @@ class _Order:
         ids = (entry.message_id,)
         match entry.step:
             case Step.COMMITTED | Step.QUARANTINED:
-                self._landed.add(entry.message_id)
+                self._committed.add(entry.message_id)
             case Step.ACKNOWLEDGED:
                 self._acknowledged.add((entry.replica, entry.message_id))
             case Step.DELETE_ASKED:
@@ -274,13 +277,13 @@ class _Order:
                     detail = f"{entry.replica} asked at {entry.at:.6f} s"
                     yield Violation(Kind.DELETED_BEFORE_COMMITTED, detail, ids)
             case Step.DELETED:
-                if entry.message_id not in self._landed:
+                if entry.message_id not in self._committed:
                     detail = f"the queue removed it at {entry.at:.6f} s"
                     yield Violation(Kind.DELETED_BEFORE_COMMITTED, detail, ids)
             case Step.EXPIRED:
                 detail = f"{entry.replica} held it at {entry.at:.6f} s"
                 yield Violation(Kind.LEFT_TO_EXPIRE, detail, ids)
-            case Step.RECEIVED | Step.CONFIRMED | Step.GIVEN_BACK:
+            case Step.RECEIVED | Step.CONFIRMED | Step.RELEASED:
                 pass
 
     def _claim(self, claim: Counted) -> Iterator[Violation]:

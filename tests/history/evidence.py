@@ -8,7 +8,7 @@ from consumer.events.table import ColumnKinds, Table
 from consumer.messages import ColumnValue
 from consumer.postgres.queries import identifier, qualified
 from consumer.postgres.sink import columns_present
-from tests.history.steps import Entry, Landed, QuarantineRow, Step
+from tests.history.steps import DatabaseContents, Entry, QuarantineRow, Step
 
 _QUARANTINE = """
 SELECT message_id::text, reason, field_name, kid, sealed_body FROM consumer.quarantine
@@ -22,7 +22,9 @@ ORDER BY at
 """
 
 
-async def landed(connection: asyncpg.Connection, table: Table, kinds: ColumnKinds) -> Landed:
+async def contents_of(
+    connection: asyncpg.Connection, table: Table, kinds: ColumnKinds
+) -> DatabaseContents:
     """What the database holds; `kinds` is what `inspect_table` found.
 
     A writer's deadlocks are counted once it is idle for a second or has closed its connection.
@@ -34,7 +36,7 @@ async def landed(connection: asyncpg.Connection, table: Table, kinds: ColumnKind
     ]
     ledger = await connection.fetch("SELECT message_id::text FROM consumer.ledger")
     quarantine = await connection.fetch(_QUARANTINE)
-    return Landed(
+    return DatabaseContents(
         rows=rows,
         ledger=[row["message_id"] for row in ledger],
         quarantine=[QuarantineRow(*row) for row in quarantine],

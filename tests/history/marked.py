@@ -74,7 +74,7 @@ def _base64_of(secret: bytes) -> Iterator[bytes]:
 def marked_bodies(
     rng: random.Random, marks: Marks, count: int, *, invalid_share: float = 0.1
 ) -> Iterator[str]:
-    """Bodies of events; values come again and again, and invalid bodies hold marked values too."""
+    """Bodies of events; values repeat, and invalid bodies hold marked values too."""
     for _ in range(count):
         event: _Event = {
             "user_id": f"user-{rng.randrange(1 + count)}",

@@ -1,4 +1,4 @@
-"""What a run is told as: the messages sent, each step that one took, in order, and the end."""
+"""What a run is recorded as: the messages sent, each step that one took, in order, and the end."""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -23,14 +23,14 @@ class Step(IntEnum):
     QUARANTINED = 3
     """The message is in quarantine for good."""
     ACKNOWLEDGED = 4
-    """A replica was told that the message is committed, by it or by another."""
+    """A replica learned that the message is committed, by it or by another."""
     DELETE_ASKED = 5
     """A replica sends a delete of the message."""
     DELETED = 6
     """The queue has removed the message."""
     CONFIRMED = 7
     """The queue says that the message is deleted; with an old receipt handle it says so too."""
-    GIVEN_BACK = 8
+    RELEASED = 8
     """The queue shows the message to others, because its holder asked for it."""
     EXPIRED = 9
     """The visibility timeout ran out on a holder that lived and could have extended it."""
@@ -110,7 +110,7 @@ class QuarantineRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class DatabaseContents:
     """What the database holds at the end; each part is read once.
 
     `rows` are the event's rows with the columns in the order in which Transform gives them.

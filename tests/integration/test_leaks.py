@@ -36,7 +36,7 @@ from tests.integration.postgres.outcomes import KINDS
 from tests.waiting import eventually
 
 REASON = ("--reason", "ticket 4711")
-# All that PostgreSQL can be told to write down about statements and their parameters.
+# All that PostgreSQL can be asked to write down about statements and their parameters.
 TALKATIVE = {
     "log_statement": "all",
     "log_min_duration_statement": "0",
@@ -113,7 +113,7 @@ async def test_the_service_leaks_nothing_into_logs_metrics_or_postgresql(
         CONSUMER_LOGS__LEVEL="debug", CONSUMER_LOGS__FORMAT="json", CONSUMER_SQS__WAIT_SECONDS="1"
     )
     sent = await consumer.run("send", "-", stdin="\n".join(corpus(marks)).encode())
-    told = [sent.out, sent.err]
+    shown_by_all = [sent.out, sent.err]
     async with consumer.running("run") as running:
         await running.logged("consuming")
         if sys.platform == "linux":
@@ -122,14 +122,14 @@ async def test_the_service_leaks_nothing_into_logs_metrics_or_postgresql(
         talkative.stop("immediate")
         there.send(*corpus(marks))
         await running.logged("write failed")
-        told.append(await scraped(running))
+        shown_by_all.append(await scraped(running))
         talkative.start_again()
         await eventually(there.is_clean, within_seconds=60)
-        told.append(await scraped(running))
+        shown_by_all.append(await scraped(running))
         ended = await running.stopped()
     assert ended.code == 0
     assert '"rejected_by_database"' in ended.err
-    assert marks.leaked_into("".join([*told, ended.out, ended.err]).encode()) == []
+    assert marks.leaked_into("".join([*shown_by_all, ended.out, ended.err]).encode()) == []
     await assert_postgresql_holds_none(there.dsn, talkative, marks)
 
 
@@ -186,9 +186,11 @@ async def test_no_command_shows_a_value_but_where_it_is_asked_for(
         taking = ("recover", *REASON, "--column", "masked_ip", "--csv", "-")
         shown += [await office.consumer(*taking, stdin=rows)]
     # Standard output is the place meant: values, and the rows that they were given in.
-    told = [replace(each, out="") for each in shown]
-    told += [await office.consumer(*arguments, stdin=stdin) for arguments, stdin in calls(marks)]
-    everything = "".join(f"{each.out}{each.err}" for each in told)
+    shown_by_all = [replace(each, out="") for each in shown]
+    shown_by_all += [
+        await office.consumer(*arguments, stdin=stdin) for arguments, stdin in calls(marks)
+    ]
+    everything = "".join(f"{each.out}{each.err}" for each in shown_by_all)
     assert marks.leaked_into(everything.encode()) == []
     await assert_postgresql_holds_none(there.dsn, talkative, marks)
 
@@ -329,7 +331,7 @@ async def test_a_defect_in_a_model_shows_no_value(here: Place, marks: Marks) -> 
 
 
 @pytest.mark.parametrize("command", [("quarantine", "show", "1"), ("quarantine", "replay", "1")])
-async def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text(
+async def test_an_unforeseen_error_is_reported_by_its_place_and_not_by_its_text(
     database: str,
     key_ring_json: str,
     marks: Marks,

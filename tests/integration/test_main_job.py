@@ -28,8 +28,8 @@ from devkit.sqs import (
 from tests.consumers import Place, Running, place
 from tests.feeds import FEEDS, OURS
 from tests.integration.postgres.relay import Relay
-from tests.landed import assert_landed, everything_in
 from tests.waiting import eventually
+from tests.written import assert_written, everything_in
 
 _LOGINS = OURS.read_text().splitlines()
 _DEADLINE_SECONDS = 60.0
@@ -112,7 +112,7 @@ async def test_the_feed_is_99_rows_and_one_in_quarantine_however_often_it_is_sen
             }.items()
         )
         assert here.is_clean()
-        await assert_landed(here.dsn, here.ring_json, sent)
+        await assert_written(here.dsn, here.ring_json, sent)
     assert await count_in(here.dsn, "user_logins") == 198
     assert await count_in(here.dsn, "consumer.quarantine") == 2
     everything = "\n".join([*written, await everything_in(here.dsn)])
@@ -160,7 +160,7 @@ async def test_killed_between_the_commit_and_the_delete_nothing_is_lost_or_doubl
     assert (drained.counts["written"], drained.counts["quarantined"]) == (0, 0)
     assert drained.counts["duplicate"] == drained.counts["deleted"] == 200
     assert here.is_clean()
-    await assert_landed(here.dsn, here.ring_json, sent)
+    await assert_written(here.dsn, here.ring_json, sent)
 
 
 async def test_a_message_that_comes_twice_at_once_is_one_row(here: Place) -> None:
@@ -171,7 +171,7 @@ async def test_a_message_that_comes_twice_at_once_is_one_row(here: Place) -> Non
     assert counts["received"] > counts["deleted"] == 100
     assert counts["duplicate"] == counts["received"] - 100
     assert here.is_clean()
-    await assert_landed(here.dsn, here.ring_json, sent)
+    await assert_written(here.dsn, here.ring_json, sent)
 
 
 async def test_two_consumers_that_get_the_same_messages_write_each_once(here: Place) -> None:
@@ -181,7 +181,7 @@ async def test_two_consumers_that_get_the_same_messages_write_each_once(here: Pl
     assert one.code == other.code == 0
     assert one.counts["written"] + other.counts["written"] == 990
     assert one.counts["quarantined"] + other.counts["quarantined"] == 10
-    await assert_landed(here.dsn, here.ring_json, sent)
+    await assert_written(here.dsn, here.ring_json, sent)
     assert here.is_clean()
 
 
@@ -197,7 +197,7 @@ async def test_stopped_under_load_it_leaves_nothing_in_flight_and_deletes_only_w
     left = {message.message_id for message in here.messages()}
     assert here.queue.in_flight == 0
     assert 0 < len(left) == here.queue.visible
-    await assert_landed(
+    await assert_written(
         here.dsn, here.ring_json, [each for each in sent if each.message_id not in left]
     )
 
@@ -223,7 +223,7 @@ async def test_the_database_stopped_and_started_under_load_costs_nothing(
         ended = await running.stopped()
     assert ended.code == 0, ended.err
     assert metrics["consumer_messages_released_total"] == 0
-    await assert_landed(own_database, key_ring_json, sent)
+    await assert_written(own_database, key_ring_json, sent)
 
 
 async def test_answers_that_are_lost_cost_nothing(here: Place, moved_clock: list[float]) -> None:
@@ -243,12 +243,12 @@ async def test_answers_that_are_lost_cost_nothing(here: Place, moved_clock: list
             lambda: not any(lost.values()) and len(here.messages()) <= 30,
             within_seconds=_DEADLINE_SECONDS,
         )
-        # What the lost receives hid comes again after the visibility timeout.
+        # What the lost receives hid is redelivered after the visibility timeout.
         moved_clock[0] += 60
         here.sqs.wake()
         await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
         assert (await running.stopped()).code == 0
-    await assert_landed(here.dsn, here.ring_json, sent)
+    await assert_written(here.dsn, here.ring_json, sent)
 
 
 async def test_a_commit_whose_answer_is_lost_is_made_again_and_changes_nothing(
@@ -278,7 +278,7 @@ async def test_a_commit_whose_answer_is_lost_is_made_again_and_changes_nothing(
             metrics = await scraped(running)
             assert (await running.stopped()).code == 0
     assert metrics["consumer_messages_duplicate_total"] == committed
-    await assert_landed(database, key_ring_json, sent)
+    await assert_written(database, key_ring_json, sent)
 
 
 _MIB = 1024 * 1024
@@ -316,7 +316,7 @@ def hostile() -> dict[str, tuple[Reason, str | None]]:
     }
 
 
-async def test_hostile_bodies_land_once_in_quarantine_and_can_be_unsealed(here: Place) -> None:
+async def test_hostile_bodies_are_quarantined_once_and_can_be_unsealed(here: Place) -> None:
     expected = hostile()
     sent = here.send(*expected, *logins(3))
     here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 3)
@@ -324,7 +324,7 @@ async def test_hostile_bodies_land_once_in_quarantine_and_can_be_unsealed(here: 
     drained = await talkative.run("drain")
     assert (drained.counts["quarantined"], drained.counts["written"]) == (len(expected), 3)
     assert here.is_clean()
-    await assert_landed(here.dsn, here.ring_json, sent)  # unseals each
+    await assert_written(here.dsn, here.ring_json, sent)  # unseals each
     body_of = {message.message_id: message.body for message in sent}
     async with connected(ConnectionSettings(here.dsn)) as connection:
         rows = await connection.fetch("SELECT * FROM consumer.quarantine")

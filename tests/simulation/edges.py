@@ -46,7 +46,7 @@ class Surroundings(Protocol):
         """What befalls this call."""
 
     def note(self, step: Step, messages: Sequence[Message], replica: str) -> None:
-        """Remember what a replica did or was told."""
+        """Remember what a replica did or learned."""
 
     def handed(self, messages: Sequence[Message], replica: str) -> None:
         """The queue hides these messages on behalf of a replica from now on."""

@@ -30,7 +30,7 @@ class Trouble(StrEnum):
     STALLS = "stalls"
     PARTLY_FAILS = "fails for some of its entries"
     TWICE = "is followed by the same messages again"
-    COMES_BACK = "does not keep what it deleted from coming again"
+    COMES_BACK = "redelivers what it deleted"
     KILLED_BEFORE = "is the last that this replica sent: killed before it is acted on"
     KILLED_AFTER = "is acted on, and the replica is killed"
 

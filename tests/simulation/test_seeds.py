@@ -43,8 +43,8 @@ def test_the_seeds_bring_every_trouble_and_every_end() -> None:
 def test_nothing_that_a_replica_tells_or_writes_holds_a_raw_value() -> None:
     for seed in range(50):
         result = run(draw(seed))
-        told = repr(result.log) + str(result.verdict)
-        assert not list(leaks_in(f"seed {seed}", told.encode(), MARKS))
+        shown = repr(result.log) + str(result.verdict)
+        assert not list(leaks_in(f"seed {seed}", shown.encode(), MARKS))
 
 
 def test_a_seed_goes_the_same_way_in_every_process() -> None:
@@ -69,7 +69,7 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def test_a_failing_seed_is_told_with_its_timeline_and_the_command_to_run_it_again(
+def test_a_failing_seed_is_shown_with_its_timeline_and_the_command_to_run_it_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mutant, _ = MUTANTS["delete before commit"]
@@ -79,10 +79,10 @@ def test_a_failing_seed_is_told_with_its_timeline_and_the_command_to_run_it_agai
         return run(draw(5), mutant)
 
     monkeypatch.setattr(__main__, "run", run_mutant)
-    told = CliRunner().invoke(__main__.main, ["--seeds", "1", "--from", "5", "--processes", "1"])
-    assert told.exit_code == 1
-    assert "deleted before committed" in told.output
-    assert "DELETE_ASKED" in told.output
-    assert told.output.endswith("make simulate SEED=5\n")
+    shown = CliRunner().invoke(__main__.main, ["--seeds", "1", "--from", "5", "--processes", "1"])
+    assert shown.exit_code == 1
+    assert "deleted before committed" in shown.output
+    assert "DELETE_ASKED" in shown.output
+    assert shown.output.endswith("make simulate SEED=5\n")
     passed = CliRunner().invoke(__main__.main, ["--seed", "5"])
     assert "deleted before committed: " in passed.output

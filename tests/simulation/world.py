@@ -165,7 +165,7 @@ class World:
             rules=self._service.rules,
             sent=self._sent,
             history=_history(self._log),
-            landed=self.database.landed(),
+            contents=self.database.contents(),
             left=Left(self.queue.remaining - hidden, hidden),
         )
         return verdict.and_also(self._violations)
@@ -208,7 +208,7 @@ class World:
         except asyncio.CancelledError:
             self._gone(replica, replica.restart_seconds)
             raise
-        except Exception as error:  # noqa: BLE001 - told as a violation
+        except Exception as error:  # noqa: BLE001 - reported as a violation
             self._note(replica.name, error)
             self._violations.append(Violation(Kind.RAISED, f"{replica.name}: {error!r}"))
         else:
@@ -256,7 +256,7 @@ class World:
         return None
 
     def note(self, step: Step, messages: Sequence[Message], replica: str) -> None:
-        """Remember what a replica did or was told."""
+        """Remember what a replica did or learned."""
         now = self.loop.time()
         for message in messages:
             self._log.append((now, replica, Entry(step, message.message_id, replica, now)))
@@ -299,7 +299,7 @@ class World:
         holder = self._holder.get(message.message_id, "")
         if step is Step.EXPIRED and not (holder in self._alive and self._is_blamed(holder)):
             return
-        if step in (Step.DELETED, Step.GIVEN_BACK):
+        if step in (Step.DELETED, Step.RELEASED):
             self._holder.pop(message.message_id, None)
         self.note(step, [message], holder)
 

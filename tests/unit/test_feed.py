@@ -41,7 +41,7 @@ def test_every_event_has_the_six_fields() -> None:
     assert all(list(event) == fields for event in events())
 
 
-def test_devices_and_addresses_come_again() -> None:
+def test_devices_and_addresses_repeat() -> None:
     for name in ("device_id", "ip"):
         seen = Counter(event[name] for event in events())
         (_, most), (_, second), *_ = seen.most_common()

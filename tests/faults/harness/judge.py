@@ -15,7 +15,7 @@ from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Outcome, Reason, Row
 from consumer.postgres.inspect import inspect_table
 from tests.history.checker import Rules, Verdict, check
-from tests.history.evidence import commits, landed
+from tests.history.evidence import commits, contents_of
 from tests.history.leaks import leaks_below, leaks_in_file
 from tests.history.marked import Marks
 from tests.history.rules import rules_of
@@ -47,7 +47,7 @@ async def verdict_of(
         rules=rules if refusal is None else _refusing(rules, kinds, ring, refusal),
         sent=sent,
         history=merged(await commits(connection), deleted),
-        landed=await landed(connection, table, kinds),
+        contents=await contents_of(connection, table, kinds),
         left=left,
     )
 

@@ -1,4 +1,4 @@
-"""What is told of a run when it is over."""
+"""What a run reports when it is over."""
 
 import math
 from collections.abc import Sequence

@@ -197,7 +197,7 @@ class Proxy:
                 continue
             await self._send(data, writer)
         if link.deaf:
-            await asyncio.Event().wait()  # its end is not told either
+            await asyncio.Event().wait()  # its end is not reported either
         if data:
             link.abort()
         else:

@@ -1,4 +1,4 @@
-"""The queue in a process of its own: it is fed here, misbehaves as told, and remembers."""
+"""The queue in a process of its own: it is fed here, misbehaves as asked, and remembers."""
 
 import asyncio
 import gc

@@ -42,23 +42,23 @@ def targets(outcomes: Sequence[Outcome]) -> list[str]:
     named = sorted(each for outcome in outcomes for each in outcome.back)
     back = [seconds for seconds, _ in named]
     tries = [each for outcome in outcomes for each in outcome.tries]
-    told = []
+    lines = []
     if back:
         p99 = percentile(back, 0.99)
-        told.append(
+        lines.append(
             f"- Back at full rate after {len(back)} healings: median {percentile(back, 0.5):.1f} s,"
             f" p99 {p99:.1f} s ({_met(p99, BACK_SECONDS)}), longest {max(back):.1f} s."
         )
         slowest = ", ".join(
             f"{name} {seconds:.1f} s" for seconds, name in named[: -_SLOWEST - 1 : -1]
         )
-        told.append(f"- The slowest: {slowest}.")
+        lines.append(f"- The slowest: {slowest}.")
     if tries:
-        told.append(
+        lines.append(
             f"- Requests a second and replica to what was down: at most {max(tries):.1f} "
             f"({_met(max(tries), TRIES_A_SECOND)})."
         )
-    return told
+    return lines
 
 
 def _met(value: float, bound: float) -> str:

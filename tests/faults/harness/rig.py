@@ -46,7 +46,7 @@ _BACK_SECONDS = 60.0
 class Plan:
     """What a run is made of.
 
-    `messages` bounds the feed, which ends earlier when it is told to. `hold_seconds` is how long a
+    `messages` bounds the feed, which ends earlier when it is asked to. `hold_seconds` is how long a
     fault lasts that may last as long as it likes. `settings` are the service's, as variables,
     `postgres` are PostgreSQL's; `tables` are statements of the table's owner, before anything is
     written. With a `pgbouncer` the database is behind it.
@@ -227,7 +227,7 @@ class Rig:
             replica.kill()
 
     async def _drained(self) -> None:
-        """Wait until the queue is empty, for as long as there is progress."""
+        """Wait until the queue is empty, as long as there is progress."""
         patience = _BACK_SECONDS + self.plan.visibility_seconds
         deleted, since = -1, self.now()
         while self.now() - since < patience:

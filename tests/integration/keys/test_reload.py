@@ -25,8 +25,8 @@ from consumer.postgres.key_registry import register_fingerprints
 from tests.aws import AwsAdmin
 from tests.consumers import Place, Running
 from tests.feeds import OURS
-from tests.landed import assert_landed
 from tests.waiting import eventually
+from tests.written import assert_written
 
 _DEADLINE_SECONDS = 60.0
 _LOGINS = OURS.read_text().splitlines()
@@ -151,7 +151,7 @@ async def test_after_a_reload_each_row_is_what_the_new_ring_makes_of_its_message
         sent = here_too.place.send(*logins(0, 50), "not an event")
         await eventually(here_too.place.is_clean, within_seconds=_DEADLINE_SECONDS)
         await here_too.written(1)
-    await assert_landed(here_too.place.dsn, TWO.to_json(), sent)
+    await assert_written(here_too.place.dsn, TWO.to_json(), sent)
 
 
 # Another key by the name of k1, and one that is new.
@@ -183,7 +183,7 @@ async def test_a_wrong_ring_is_rejected_with_one_line_and_the_current_one_stays(
     assert all(says in why for says, why in zip(WRONG, refusals, strict=True))
     for secret in re.findall(r'"key": "([^"]{20})', "".join(WRONG.values())):
         assert secret not in ended.err
-    await assert_landed(here_too.place.dsn, ONE.to_json(), sent)
+    await assert_written(here_too.place.dsn, ONE.to_json(), sent)
     assert 'consumer_keyring_info{primary="k1"} 1.0' in metrics
     assert 'consumer_keyring_reloads_total{outcome="refused"} 3.0' in metrics
     async with connected(ConnectionSettings(here_too.place.dsn)) as connection:

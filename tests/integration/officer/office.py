@@ -1,4 +1,4 @@
-"""An officer's desk in tests: a database with logins, a key ring, and the command line."""
+"""What an officer works with in tests: a database with logins, a key ring, and the command line."""
 
 import asyncio
 import json

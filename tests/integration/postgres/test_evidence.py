@@ -11,7 +11,7 @@ from consumer.messages import Outcome
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.sink import PostgresSink
 from tests.history.checker import Kind, Verdict, check
-from tests.history.evidence import commits, landed
+from tests.history.evidence import commits, contents_of
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Entry, Left, Sent, Step, merged
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, message
@@ -47,7 +47,7 @@ async def judged(
         rules=RULES,
         sent=sent,
         history=merged(await commits(reader), deletes),
-        landed=await landed(reader, USER_LOGINS, KINDS),
+        contents=await contents_of(reader, USER_LOGINS, KINDS),
         left=Left(),
     )
 

@@ -15,7 +15,7 @@ from consumer.postgres.queries import Sql
 from consumer.postgres.sink import Parameter, PostgresSink, WriteStatement
 from tests.databases import Databases
 from tests.history.checker import Kind, Verdict, check
-from tests.history.evidence import commits, landed
+from tests.history.evidence import commits, contents_of
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Left, Sent
 from tests.integration.postgres.outcomes import KINDS, USER_LOGINS, WRITE, message
@@ -144,7 +144,7 @@ async def verdict(reader: asyncpg.Connection, sent: Sequence[Sent]) -> Verdict:
         rules=RULES,
         sent=sent,
         history=await commits(reader),
-        landed=await landed(reader, USER_LOGINS, KINDS),
+        contents=await contents_of(reader, USER_LOGINS, KINDS),
         left=Left(),
     )
 

@@ -2,7 +2,7 @@
 
 Today's botocore speaks JSON to SQS. Its serializer and parser of the query protocol are still
 there, for other services; what its model of SQS lost are the names of repeated elements. They are
-given back here (Amazon SQS API Reference, version 2012-11-05, examples of each action).
+returned here (Amazon SQS API Reference, version 2012-11-05, examples of each action).
 """
 
 from collections.abc import AsyncIterator

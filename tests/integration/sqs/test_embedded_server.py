@@ -80,7 +80,7 @@ async def test_a_client_that_has_gone_is_never_handed_a_message(
         assert server.queue(f"q{number}").visible == 1
 
 
-async def test_a_client_that_asks_for_it_is_told_that_the_connection_closes(
+async def test_a_client_that_asks_for_it_learns_that_the_connection_closes(
     server: SqsServer,
 ) -> None:
     reader, writer = await connect(server)
@@ -270,7 +270,7 @@ async def test_a_stopping_server_closes_what_waits() -> None:
     writer.close()
 
 
-async def test_the_process_serves_until_it_is_told_to_stop() -> None:
+async def test_the_process_serves_until_it_is_asked_to_stop() -> None:
     arguments = ["-m", "devkit.sqs", "--port", "0", "--queue", "q", "--queue", "f.fifo"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -297,7 +297,7 @@ async def test_the_process_serves_until_it_is_told_to_stop() -> None:
             await process.wait()
 
 
-async def test_a_port_that_is_taken_is_told(server: SqsServer) -> None:
+async def test_a_port_that_is_taken_is_reported(server: SqsServer) -> None:
     port = server.endpoint_url.rpartition(":")[2]
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -11,8 +11,8 @@ from tests.history.checker import Rules, Verdict, check
 from tests.history.rules import rules_of
 from tests.history.steps import (
     Counted,
+    DatabaseContents,
     Entry,
-    Landed,
     Left,
     QuarantineRow,
     Sent,
@@ -56,12 +56,16 @@ class Run:
             self.rows.append(outcome.values)
         else:
             self.quarantine.append(QuarantineRow.of(outcome))
-        landed = Step.COMMITTED if isinstance(outcome, Row) else Step.QUARANTINED
-        steps = (Step.RECEIVED, landed, Step.ACKNOWLEDGED, Step.DELETE_ASKED, Step.DELETED)
+        written = Step.COMMITTED if isinstance(outcome, Row) else Step.QUARANTINED
+        steps = (Step.RECEIVED, written, Step.ACKNOWLEDGED, Step.DELETE_ASKED, Step.DELETED)
         self.history += [Entry(step, sent.message_id, "a") for step in (*steps, Step.CONFIRMED)]
 
     def verdict(self) -> Verdict:
-        landed = Landed(self.rows, self.ledger, self.quarantine, self.deadlocks)
+        contents = DatabaseContents(self.rows, self.ledger, self.quarantine, self.deadlocks)
         return check(
-            rules=self.rules, sent=self.sent, history=self.history, landed=landed, left=self.left
+            rules=self.rules,
+            sent=self.sent,
+            history=self.history,
+            contents=contents,
+            left=self.left,
         )

@@ -143,7 +143,7 @@ def test_a_delete_without_its_commit_is_one_before_it(run: Run, witness: Step) -
     assert {each.message_ids for each in verdict.violations} == {(message_id,)}
 
 
-def test_a_delete_that_another_replica_was_told_the_commit_of_is_one_before_it(run: Run) -> None:
+def test_a_delete_that_another_replica_learned_the_commit_of_is_one_before_it(run: Run) -> None:
     run.history.append(Entry(Step.DELETE_ASKED, id_of_a_row(run), "b"))
     assert run.verdict().kinds == {Kind.DELETED_BEFORE_COMMITTED}
 
@@ -166,7 +166,7 @@ def test_two_witnesses_are_merged_by_time() -> None:
         (Left(dead_lettered=2), Kind.DEAD_LETTERED),
     ],
 )
-def test_what_is_left_on_a_queue_at_the_end_is_told(run: Run, left: Left, kind: Kind) -> None:
+def test_what_is_left_on_a_queue_at_the_end_is_reported(run: Run, left: Left, kind: Kind) -> None:
     run.left = left
     assert run.verdict().kinds == {kind}
     assert run.verdict().count(kind) == 2
@@ -178,7 +178,7 @@ def test_what_a_stopped_replica_still_hides_is_left_in_flight(run: Run) -> None:
     assert run.verdict().kinds == {Kind.LEFT_IN_FLIGHT}
 
 
-def test_what_was_left_to_expire_by_a_live_holder_is_told(run: Run) -> None:
+def test_what_was_left_to_expire_by_a_live_holder_is_reported(run: Run) -> None:
     run.history.append(Entry(Step.EXPIRED, "m", "a"))
     assert run.verdict().kinds == {Kind.LEFT_TO_EXPIRE}
 
@@ -198,12 +198,12 @@ def test_counts_are_never_ahead_of_what_happened(run: Run, what: str) -> None:
     assert run.verdict().count(Kind.OVERCOUNTED) == 3
 
 
-def test_a_deadlock_is_told(run: Run) -> None:
+def test_a_deadlock_is_reported(run: Run) -> None:
     run.deadlocks = 3
     assert run.verdict().count(Kind.DEADLOCKED) == 3
 
 
-def test_a_second_token_for_one_value_is_told() -> None:
+def test_a_second_token_for_one_value_is_reported() -> None:
     secret = RING.keys["k1"].secret
     new = Key(os.urandom(32), KeyState.ACTIVE)
     ring = KeyRing("k2", {"k1": Key(secret, KeyState.DECRYPT), "k2": new})

@@ -14,7 +14,7 @@ def in_flight(max_messages: int = 100, max_bytes: int = 1000) -> InFlight:
     return InFlight(max_messages, max_bytes, visibility_seconds=30, messages_a_poll=10)
 
 
-def test_a_message_that_comes_again_is_held_once_with_its_newest_handle() -> None:
+def test_a_redelivered_message_is_held_once_with_its_newest_handle() -> None:
     held = in_flight()
     assert held.start_tracking([message(1, "old")], 0.0) == [message(1, "old")]
     assert held.start_tracking([message(1, "new")], 5.0) == []
@@ -56,7 +56,7 @@ def test_each_is_due_when_half_of_its_own_time_is_over_and_the_first_comes_first
     assert held.due(100.0) == [message(2), message(3), message(1)]
 
 
-def test_one_that_came_again_is_due_half_a_timeout_after_its_last_coming() -> None:
+def test_a_redelivered_one_is_due_half_a_timeout_after_its_last_delivery() -> None:
     held = in_flight()
     held.start_tracking([message(1, "old")], 0.0)
     held.start_tracking([message(1, "new")], 10.0)
@@ -71,7 +71,7 @@ def test_one_that_is_let_go_of_is_not_extended_again() -> None:
     assert held.next_extension() is None
 
 
-def test_one_that_lapsed_is_held_but_not_extended_until_it_comes_again() -> None:
+def test_one_with_an_expired_handle_is_held_but_not_extended_until_redelivered() -> None:
     held = in_flight()
     held.start_tracking([message(1, "old")], 0.0)
     assert held.handle_expired(message(1, "old"))

@@ -117,7 +117,7 @@ def test_a_message_is_deleted_only_after_its_commit() -> None:
     run_virtually(scenario())
 
 
-def test_a_message_that_comes_again_while_held_is_written_once_and_deleted() -> None:
+def test_a_message_that_is_redelivered_while_held_is_written_once_and_deleted() -> None:
     async def scenario() -> None:
         w = world()
         w.database.commit_seconds = 5.0
@@ -132,7 +132,7 @@ def test_a_message_that_comes_again_while_held_is_written_once_and_deleted() -> 
     run_virtually(scenario())
 
 
-def test_a_message_that_comes_again_while_its_delete_is_under_way_is_deleted_once_more() -> None:
+def test_a_message_that_is_redelivered_while_its_delete_is_under_way_is_deleted_once_more() -> None:
     async def scenario() -> None:
         w = world()
         (message_id,) = w.queue.send("a")
@@ -150,7 +150,7 @@ def test_a_message_that_comes_again_while_its_delete_is_under_way_is_deleted_onc
     run_virtually(scenario())
 
 
-def test_while_the_database_is_down_messages_are_kept_hidden_and_none_is_given_back() -> None:
+def test_while_the_database_is_down_messages_are_kept_hidden_and_none_is_released() -> None:
     async def scenario() -> None:
         w = world(replace(LIMITS, max_in_flight_messages=100))
 
@@ -210,7 +210,7 @@ def test_tries_are_bounded_while_the_queue_is_down() -> None:
     run_virtually(scenario())
 
 
-def test_a_refusal_by_the_queue_is_told_as_one_and_its_end_too() -> None:
+def test_a_refusal_by_the_queue_is_reported_as_one_and_its_end_too() -> None:
     async def scenario() -> None:
         w = world()
 
@@ -231,7 +231,7 @@ def test_a_refusal_by_the_queue_is_told_as_one_and_its_end_too() -> None:
     run_virtually(scenario())
 
 
-def test_a_row_that_the_database_refuses_is_quarantined_and_its_neighbours_land() -> None:
+def test_a_row_that_the_database_refuses_is_quarantined_and_its_neighbours_are_written() -> None:
     async def scenario() -> None:
         w = world()
 
@@ -350,7 +350,7 @@ def test_a_delete_that_failed_in_part_is_repeated_for_that_part_only() -> None:
     run_virtually(scenario())
 
 
-def test_a_void_handle_is_let_go_and_the_message_is_deleted_when_it_comes_again() -> None:
+def test_an_expired_handle_is_let_go_and_the_message_is_deleted_when_redelivered() -> None:
     async def scenario() -> None:
         w = world()
         (message_id,) = w.queue.send("a")
@@ -364,7 +364,7 @@ def test_a_void_handle_is_let_go_and_the_message_is_deleted_when_it_comes_again(
     run_virtually(scenario())
 
 
-def test_a_void_handle_is_no_loss_where_the_message_came_again_meanwhile() -> None:
+def test_an_expired_handle_is_no_loss_where_the_message_was_redelivered_meanwhile() -> None:
     async def scenario() -> None:
         w = world()
         (message_id,) = w.queue.send("a")
@@ -381,7 +381,7 @@ def test_a_void_handle_is_no_loss_where_the_message_came_again_meanwhile() -> No
     run_virtually(scenario())
 
 
-def test_a_handle_that_lapsed_is_not_extended_for_ever() -> None:
+def test_a_handle_that_expired_is_not_extended_for_ever() -> None:
     async def scenario() -> None:
         w = world()
         (message_id,) = w.queue.send("a")
@@ -442,7 +442,7 @@ def test_at_low_load_a_message_is_committed_and_deleted_at_once() -> None:
     run_virtually(scenario())
 
 
-def test_a_linger_waits_for_more_but_no_longer_than_told() -> None:
+def test_a_linger_waits_for_more_but_no_longer_than_asked() -> None:
     async def scenario() -> None:
         w = world(replace(LIMITS, linger_seconds=1.0))
         async with w.running():
@@ -487,7 +487,7 @@ def test_messages_stay_hidden_until_the_drain_is_over() -> None:
     run_virtually(scenario())
 
 
-def test_stopping_gives_back_what_cannot_be_committed_in_time() -> None:
+def test_stopping_releases_what_cannot_be_committed_in_time() -> None:
     async def scenario() -> None:
         w = world()
 

@@ -73,9 +73,9 @@ async def test_a_batch_is_sent_with_digests_and_attributes(sqs: Sqs) -> None:
     sent = {each["MessageId"]: each for each in answer["Successful"]}
     assert [each["Id"] for each in answer["Successful"]] == [f"id-{i}" for i in range(10)]
     for message in await sqs.receive_all(queue_url, 10):
-        told = sent.pop(message["MessageId"])
-        assert told["MD5OfMessageBody"] == message["MD5OfBody"]
-        assert told["MD5OfMessageAttributes"] == message["MD5OfMessageAttributes"]
+        result = sent.pop(message["MessageId"])
+        assert result["MD5OfMessageBody"] == message["MD5OfBody"]
+        assert result["MD5OfMessageAttributes"] == message["MD5OfMessageAttributes"]
         assert message["Body"] == f"body {message['MessageAttributes']['n']['StringValue']}"
     assert not sent
 

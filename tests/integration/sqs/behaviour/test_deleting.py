@@ -1,10 +1,10 @@
-"""Deleting: what is deleted never comes again; what a stale handle names may."""
+"""Deleting: what is deleted is never redelivered; what a stale handle names may."""
 
 from tests.integration.sqs.behaviour.errors import MISSING_PARAMETER, refusal
 from tests.integration.sqs.behaviour.servers import Sqs
 
 
-async def test_a_deleted_message_never_comes_again(sqs: Sqs) -> None:
+async def test_a_deleted_message_is_never_redelivered(sqs: Sqs) -> None:
     queue_url = await sqs.queue(VisibilityTimeout="1")
     await sqs.send(queue_url, "body")
     (message,) = await sqs.receive_all(queue_url, 1)

@@ -39,7 +39,7 @@ async def test_groups_do_not_wait_for_each_other(sqs: Sqs) -> None:
     assert await bodies(sqs, queue_url) == ["c"]
 
 
-async def test_a_message_that_comes_again_keeps_its_place(sqs: Sqs) -> None:
+async def test_a_redelivered_message_keeps_its_place(sqs: Sqs) -> None:
     queue_url = await sqs.fifo_queue(VisibilityTimeout="1", **BY_CONTENT)
     await send(sqs, queue_url, "g", "a", "b")
     await sqs.receive_all(queue_url, 1)

@@ -1,4 +1,4 @@
-"""Sending and receiving one message: what is given comes back, with digests and attributes."""
+"""Sending and receiving one message: what is sent is received, with digests and attributes."""
 
 import hashlib
 

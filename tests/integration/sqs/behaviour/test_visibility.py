@@ -15,7 +15,7 @@ async def test_a_received_message_is_hidden_and_counted_as_in_flight(sqs: Sqs) -
     assert await sqs.counts(queue_url) == (0, 1, 0)
 
 
-async def test_it_comes_again_when_its_visibility_timeout_ends(sqs: Sqs) -> None:
+async def test_it_is_redelivered_when_its_visibility_timeout_ends(sqs: Sqs) -> None:
     queue_url = await sqs.queue(VisibilityTimeout="2")
     await sqs.send(queue_url, "body")
     (first,) = await sqs.receive_all(queue_url, 1)

@@ -15,7 +15,7 @@ from consumer.postgres.inspect import inspect_table
 _TABLE = table_of(UserLogin)
 
 
-async def assert_landed(dsn: str, ring_json: str, sent: Sequence[Message]) -> None:
+async def assert_written(dsn: str, ring_json: str, sent: Sequence[Message]) -> None:
     """Each message is its row, or its quarantine row, exactly once; nothing else is there."""
     ring = KeyRing.parse(ring_json)
     async with connected(ConnectionSettings(dsn)) as connection:
