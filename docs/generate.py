@@ -1,4 +1,4 @@
-"""Makes the reference pages out of the code that they describe: `make reference`.
+"""Makes the reference pages, and the table of sizes, out of the code: `make reference`.
 
 With `--check` it writes nothing, names the pages that are out of date, and exits with 1.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from logging import getLevelName
+from operator import itemgetter
 from pathlib import Path
 from typing import get_origin
 
@@ -24,6 +25,9 @@ from consumer.telemetry.metrics import Metrics
 
 _ROOT = Path(__file__).parents[1]
 _REFERENCE = _ROOT / "docs" / "reference"
+_CONTRIBUTING = _ROOT / "CONTRIBUTING.md"
+_SIZES_BEGIN = "<!-- Sizes, made by `make reference`. -->"
+_SIZES_END = "<!-- The end of the sizes. -->"
 _HELP_COLUMNS = 90
 _INTERNAL_LABELS = {"le"}
 _SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -91,6 +95,7 @@ def pages() -> Mapping[Path, str]:
         _REFERENCE / "commands.md": commands_page(),
         _REFERENCE / "metrics.md": metrics_page(),
         _REFERENCE / "log-events.md": log_events_page(),
+        _CONTRIBUTING: contributing_page(),
     }
 
 
@@ -194,6 +199,36 @@ def log_events_page() -> str:
         meaning = " ".join((event_type.__doc__ or "").split())
         rows.append((messages, " or ".join(levels), shown, meaning))
     return _joined([_LOG_EVENTS, _table(("message", "level", "fields", "meaning"), rows)])
+
+
+def contributing_page() -> str:
+    """CONTRIBUTING.md with the lines of each part as they are."""
+    before, _, rest = _CONTRIBUTING.read_text().partition(_SIZES_BEGIN)
+    after = rest.partition(_SIZES_END)[2]
+    table = _table(("part", "lines, about"), _sizes())
+    return f"{before}{_SIZES_BEGIN}\n\n{table}\n\n{_SIZES_END}{after}"
+
+
+def _sizes() -> Iterator[tuple[str, str]]:
+    product = {path: _line_count(path) for path in _ROOT.glob("consumer/**/*.py")}
+    officer = sum(count for path, count in product.items() if "officer" in path.parts)
+    main_path = sum(count for path, count in product.items() if "pipeline" in path.parts)
+    devkit = sum(map(_line_count, _ROOT.glob("devkit/**/*.py")))
+    largest, lines = max(product.items(), key=itemgetter(1, 0))
+    yield "product without officer", _rounded_up(sum(product.values()) - officer)
+    yield "officer", _rounded_up(officer)
+    yield "devkit", _rounded_up(devkit)
+    yield "main path, `consumer/pipeline/`", _rounded_up(main_path)
+    yield f"largest file, `{largest.relative_to(_ROOT)}`", _rounded_up(lines, to=10)
+
+
+def _line_count(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def _rounded_up(lines: int, to: int = 100) -> str:
+    """Rounded, so that not every change of code changes the table."""
+    return f"{-(-lines // to) * to:,}"
 
 
 def _event_types() -> Iterator[type[TelemetryEvent]]:
