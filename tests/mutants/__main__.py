@@ -39,6 +39,7 @@ TARGETS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "consumer/pipeline/retrying.py": [_pytest("tests/unit/pipeline")],
     "consumer/pipeline/visibility.py": [_pytest("tests/unit/pipeline"), _SIMULATION],
     "consumer/pipeline/pipeline.py": [_pytest("tests/unit/pipeline"), _SIMULATION],
+    "consumer/events/validation.py": [_pytest("tests/unit/events")],
     "consumer/events/transform.py": [_pytest("tests/unit/events")],
     "consumer/sqs/source.py": [_pytest("tests/unit/sqs/test_source.py", "tests/behaviour")],
     "consumer/postgres/sink.py": [

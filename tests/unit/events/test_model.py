@@ -71,6 +71,17 @@ def test_an_event_shows_no_value_in_its_repr() -> None:
     assert "199.172.111.135" not in f"{event!r} {event}"
 
 
+def test_an_event_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Sale(buyer="Ada", cents=1, ip="::1").cents = 2  # type: ignore[misc] # the point
+
+
+def test_the_error_of_an_invalid_event_shows_no_value() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Sale.model_validate_json('{"buyer": "Ada", "cents": "199.172.111.135", "ip": "::1"}')
+    assert "199.172.111.135" not in str(refused.value)
+
+
 @pytest.mark.parametrize("cents", [2**31 - 1, -(2**31)])
 def test_an_integer_of_four_bytes_is_taken(cents: int) -> None:
     assert Sale(buyer="Ada", cents=cents, ip="::1").cents == cents

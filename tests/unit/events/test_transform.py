@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ModelWrapValidatorHandler, model_validator
 
 from consumer.errors import SettingsError, TokenError
 from consumer.events.model import EventModel, Into, Masked, Stored, masks_of, table_of
@@ -295,6 +295,29 @@ def test_a_validator_that_gives_no_event_quarantines_its_own_message_alone(given
     assert isinstance(first, Row)
     assert isinstance(last, Row)
     assert reason_of(defective) == (Reason.TRANSFORM_FAILED, None)
+
+
+class Nested(BaseModel):
+    of_another_model: int
+
+
+class Nesting(EventModel):
+    table: ClassVar[str] = "nesting"
+    sent_on: ClassVar[str] = "day"
+
+    name: Annotated[str, Stored(max_length=9)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_another_model(cls, data: object) -> object:
+        Nested.model_validate(data)
+        return data
+
+
+def test_an_error_of_another_model_names_no_field() -> None:
+    transform = Transform(Nesting, {"name": Kind.TEXT, "day": Kind.DATE}, RING)
+    body = json.dumps({"name": "a", "of_another_model": "b"})
+    assert reason_of(transform(message_of(body))) == (Reason.INVALID_VALUE, None)
 
 
 def test_of_several_values_that_cannot_be_stored_the_first_column_is_named() -> None:
