@@ -8,13 +8,13 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from benchmarks.load_server import (
-    Answer,
     Command,
     Count,
     Create,
     Fill,
     FirstReceive,
     Left,
+    Reply,
     Send,
     Slow,
 )
@@ -23,7 +23,7 @@ _TIME: TypeAdapter[float | None] = TypeAdapter(float | None)
 _NUMBER = TypeAdapter(int)
 _URL = TypeAdapter(str)
 _CALLS = TypeAdapter(dict[str, int])
-_ANYTHING: TypeAdapter[Answer] = TypeAdapter(Answer)
+_ANYTHING: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 
 class LoadServer:

@@ -1,11 +1,10 @@
-"""The queue of a benchmark: the embedded SQS server in a process of its own, which takes commands.
+"""The queue of a benchmark: the SQS test double in a process of its own, which takes commands.
 
 `python -m benchmarks.load_server` prints its endpoint, then answers each line of stdin, a command
 as JSON, with a line of stdout. `load.py` has the other end.
 """
 
 import asyncio
-import hashlib
 import json
 import random
 import sys
@@ -19,15 +18,13 @@ import uvloop
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from devkit.feed import feed
-from devkit.sqs import Delay, Fault, Request, SqsServer
-from devkit.sqs.messages import Draft
+from devkit.sqs import Delay, Draft, InjectedFault, Request, SqsServer
 
 _SEED = 1
 _DISTINCT_BODIES = 10_000
 # Of large bodies there are fewer: all of them are kept at once.
 _DISTINCT_BYTES = 64 * 1024 * 1024
 _PACE_SECONDS = 0.002
-_REGION = "us-east-1"
 
 
 class _Command(BaseModel):
@@ -87,7 +84,7 @@ class Slow(_Command):
 
 
 Command = Create | Fill | Send | FirstReceive | Left | Count | Slow
-Answer = str | float | dict[str, int] | None
+Reply = str | float | dict[str, int] | None
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
 
@@ -96,16 +93,16 @@ class _Load:
     def __init__(self, server: SqsServer) -> None:
         self._server = server
         self._first_receive: float | None = None
-        self._delay: Fault | None = None
+        self._delay: InjectedFault | None = None
         self._queues: dict[str, str] = {}
-        server.place_fault = self._on_call
+        server.fault_for = self._on_call
 
-    def _on_call(self, request: Request) -> Fault | None:
+    def _on_call(self, request: Request) -> InjectedFault | None:
         if self._first_receive is None and request.operation == "ReceiveMessage":
             self._first_receive = time.time()
         return self._delay
 
-    async def obey(self, command: Command) -> Answer:
+    async def obey(self, command: Command) -> Reply:
         match command:
             case Create(queue=name):
                 attributes = {"VisibilityTimeout": str(command.visibility_seconds)}
@@ -129,7 +126,6 @@ class _Load:
         queue = self._server.queue(command.queue)
         for draft in islice(cycle(_drafts(command.body_bytes)), command.messages):
             queue.send(draft)
-        self._server.wake()
 
     async def _send(self, command: Send) -> None:
         queue, drafts = self._server.queue(command.queue), cycle(_drafts(None))
@@ -139,14 +135,12 @@ class _Load:
             due = int(min(loop.time() - began, command.seconds) * command.rate) - sent
             for draft in islice(drafts, due):
                 queue.send(draft)
-            if due:
-                self._server.wake()
-                sent += due
+            sent += due
             await asyncio.sleep(_PACE_SECONDS)
 
     def _count(self) -> dict[str, int]:
         calls = dict(self._server.calls)
-        self._server.reset_calls()
+        self._server.calls.clear()
         self._first_receive = None
         return calls
 
@@ -157,7 +151,7 @@ def _drafts(body_bytes: int | None) -> Sequence[Draft]:
     count = min(_DISTINCT_BODIES, _DISTINCT_BYTES // (body_bytes or 1))
     rng = random.Random(_SEED)  # noqa: S311 the same load each time
     bodies = (message.body for message in feed(rng, count, malformed_share=0))
-    return [_draft(_padded(body, body_bytes or 0)) for body in bodies]
+    return [Draft.from_body(_padded(body, body_bytes or 0)) for body in bodies]
 
 
 def _padded(body: str, size: int) -> str:
@@ -165,15 +159,11 @@ def _padded(body: str, size: int) -> str:
     return body if missing <= 0 else f'{body[:-1]}, "padding": "{"x" * missing}"}}'
 
 
-def _draft(body: str) -> Draft:
-    return Draft(body, hashlib.md5(body.encode(), usedforsecurity=False).hexdigest())
-
-
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with SqsServer(region=_REGION) as server:
+    async with SqsServer() as server:
         load = _Load(server)
         print(server.endpoint_url, flush=True)
         while line := await reader.readline():

@@ -51,7 +51,7 @@ FULL = Sizes(
     ledger_rows=20_000_000,
     body_bytes=(200, 1024, 4096, 16 * 1024, 64 * 1024, 256 * 1024),
     bodies_total_bytes=512 * 1024 * 1024,
-    parts=("masking", "remask", "sqs_server"),
+    parts=("masking", "remask"),
 )
 QUICK = Sizes(
     backlogs=(1_000, 10_000),

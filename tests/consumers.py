@@ -1,7 +1,6 @@
 """The consumer as a process of its own, as those who deploy it start it."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -16,8 +15,7 @@ from click.testing import CliRunner
 
 from consumer.cli import cli
 from consumer.messages import Message
-from devkit.sqs import Queue, SqsServer
-from devkit.sqs.messages import Draft
+from devkit.sqs import Draft, Queue, SqsServer
 from tests.waiting import eventually
 
 QUEUE = "login-events"
@@ -152,17 +150,14 @@ class Place:
     def send(self, *bodies: str) -> list[Message]:
         """Put messages on the queue, and return all that are there."""
         for body in bodies:
-            # S324: SQS's own checksum.
-            md5 = hashlib.md5(body.encode()).hexdigest()  # noqa: S324
-            self.queue.send(Draft(body, md5))
-        self.sqs.wake()
+            self.queue.send(Draft.from_body(body))
         return self.messages()
 
     def messages(self) -> list[Message]:
         """All that is on the queue, hidden or not."""
         return [
-            Message(each.message_id, "", each.draft.body, each.sent_ms, len(each.draft.body))
-            for each in self.queue._messages.values()
+            Message(each.message_id, "", each.body, each.sent_ms, len(each.body))
+            for each in self.queue.messages()
         ]
 
     def is_clean(self) -> bool:

@@ -1,21 +1,22 @@
 """A small SQS server for tests, the demo and development; it keeps nothing on disk.
 
 It speaks both of SQS's protocols over HTTP and answers as AWS documents it. It is a test double:
-no signature is checked, nothing is kept, and everything is in one process.
+no signature is checked, and everything is in one process.
 """
 
-from devkit.sqs.errors import Code
+from devkit.sqs.errors import Code, SqsError
 from devkit.sqs.faults import (
     AnswerError,
     Delay,
     DeliverTwice,
     Disconnect,
-    Fault,
+    InjectedFault,
     RefuseEntries,
-    Request,
 )
-from devkit.sqs.queue import Limits, Queue
-from devkit.sqs.server import SqsServer
+from devkit.sqs.messages import StoredMessage
+from devkit.sqs.queue import Queue
+from devkit.sqs.requests import Draft, Request
+from devkit.sqs.server import ProtocolName, SqsServer
 
 __all__ = [
     "AnswerError",
@@ -23,10 +24,13 @@ __all__ = [
     "Delay",
     "DeliverTwice",
     "Disconnect",
-    "Fault",
-    "Limits",
+    "Draft",
+    "InjectedFault",
+    "ProtocolName",
     "Queue",
     "RefuseEntries",
     "Request",
+    "SqsError",
     "SqsServer",
+    "StoredMessage",
 ]

@@ -1,4 +1,4 @@
-"""Deadlines that can be moved and dropped, and told in their order."""
+"""Deadlines that can be moved and dropped, in their order."""
 
 from heapq import heapify, heappop, heappush
 
@@ -8,8 +8,8 @@ _FEW = 64
 class Deadlines:
     """The deadline of each key, in milliseconds; every method is O(log n), amortised.
 
-    A moved or dropped deadline stays in the heap until it comes to the top or until more than
-    half of the heap is such remains: then the heap is built anew.
+    A moved or dropped deadline stays in the heap until it comes to the top, or until more than
+    half of the heap is of that kind: then the heap is built anew.
     """
 
     def __init__(self) -> None:
@@ -20,24 +20,21 @@ class Deadlines:
         return len(self._deadline_of)
 
     def set(self, key: int, deadline_ms: int) -> None:
-        """Give `key` a deadline in place of the one that it had."""
         self._deadline_of[key] = deadline_ms
         heappush(self._heap, (deadline_ms, key))
         if len(self._heap) > 2 * len(self._deadline_of) + _FEW:
-            self._rebuild()
+            self._heap = [(deadline_ms, key) for key, deadline_ms in self._deadline_of.items()]
+            heapify(self._heap)
 
     def discard(self, key: int) -> None:
-        """Forget the deadline of `key`, if it has one."""
         self._deadline_of.pop(key, None)
 
     def first(self) -> int | None:
-        """Return the earliest deadline."""
-        heap = self._heap
-        while heap:
-            deadline_ms, key = heap[0]
+        while self._heap:
+            deadline_ms, key = self._heap[0]
             if self._deadline_of.get(key) == deadline_ms:
                 return deadline_ms
-            heappop(heap)
+            heappop(self._heap)
         return None
 
     def take_due(self, now_ms: int) -> list[int]:
@@ -49,7 +46,3 @@ class Deadlines:
                 del self._deadline_of[key]
                 due.append(key)
         return due
-
-    def _rebuild(self) -> None:
-        self._heap = [(deadline_ms, key) for key, deadline_ms in self._deadline_of.items()]
-        heapify(self._heap)

@@ -5,8 +5,8 @@ Names and statuses: Amazon SQS API Reference, "Errors" of each action and "Commo
 
 from dataclasses import dataclass
 
-_SERVICE = "com.amazonaws.sqs"
 _COMMON = "com.amazon.coral.service"
+_FIRST_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +16,16 @@ class Code:
     shape: str
     query: str
     status: int = 400
-    namespace: str = _SERVICE
+    namespace: str = "com.amazonaws.sqs"
 
     @property
-    def is_senders(self) -> bool:
-        """Whether the sender is to blame, and the same request would fail again."""
-        return self.status < 500  # noqa: PLR2004 - where HTTP's server errors begin
+    def fault(self) -> str:
+        """Sender if the same request would fail again."""
+        return "Sender" if self.status < _FIRST_SERVER_ERROR else "Receiver"
 
 
-def _prefixed(shape: str, query: str | None = None, status: int = 400) -> Code:
-    return Code(shape, f"AWS.SimpleQueueService.{query or shape}", status)
+def _prefixed(shape: str, query: str | None = None) -> Code:
+    return Code(shape, f"AWS.SimpleQueueService.{query or shape}")
 
 
 BATCH_ENTRY_IDS_NOT_DISTINCT = _prefixed("BatchEntryIdsNotDistinct")
@@ -33,8 +33,6 @@ BATCH_REQUEST_TOO_LONG = _prefixed("BatchRequestTooLong")
 EMPTY_BATCH_REQUEST = _prefixed("EmptyBatchRequest")
 INVALID_BATCH_ENTRY_ID = _prefixed("InvalidBatchEntryId")
 MESSAGE_NOT_IN_FLIGHT = _prefixed("MessageNotInflight")
-PURGE_QUEUE_IN_PROGRESS = _prefixed("PurgeQueueInProgress", status=403)
-QUEUE_DELETED_RECENTLY = _prefixed("QueueDeletedRecently")
 QUEUE_DOES_NOT_EXIST = _prefixed("QueueDoesNotExist", "NonExistentQueue")
 TOO_MANY_ENTRIES = _prefixed("TooManyEntriesInBatchRequest")
 INVALID_ATTRIBUTE_NAME = Code("InvalidAttributeName", "InvalidAttributeName")
@@ -43,33 +41,17 @@ INVALID_MESSAGE_CONTENTS = Code("InvalidMessageContents", "InvalidMessageContent
 OVER_LIMIT = Code("OverLimit", "OverLimit", 403)
 QUEUE_NAME_EXISTS = Code("QueueNameExists", "QueueAlreadyExists")
 RECEIPT_HANDLE_IS_INVALID = Code("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404)
-RESOURCE_NOT_FOUND = Code("ResourceNotFoundException", "ResourceNotFoundException", 404)
-
-INVALID_PARAMETER = Code(
-    "InvalidParameterValueException", "InvalidParameterValue", namespace=_COMMON
-)
-MISSING_PARAMETER = Code("MissingRequiredParameterException", "MissingParameter", namespace=_COMMON)
-MALFORMED = Code("SerializationException", "MalformedQueryString", namespace=_COMMON)
-UNKNOWN_OPERATION = Code("UnknownOperationException", "InvalidAction", namespace=_COMMON)
+INVALID_PARAMETER = Code("InvalidParameterValueException", "InvalidParameterValue", 400, _COMMON)
+MISSING_PARAMETER = Code("MissingRequiredParameterException", "MissingParameter", 400, _COMMON)
+MALFORMED = Code("SerializationException", "MalformedQueryString", 400, _COMMON)
+UNKNOWN_OPERATION = Code("UnknownOperationException", "InvalidAction", 400, _COMMON)
 INTERNAL = Code("InternalFailure", "InternalFailure", 500, _COMMON)
 
 
 class SqsError(Exception):
-    """What an operation answers instead of its result."""
+    """What an operation answers in place of its result; whatever it calls may raise it."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-
-
-def missing(parameter: str) -> SqsError:
-    """Return the error for a parameter that is not there."""
-    return SqsError(MISSING_PARAMETER, f"The request must contain the parameter {parameter}.")
-
-
-def invalid(parameter: str, value: object, reason: str) -> SqsError:
-    """Return the error for a parameter whose value is not allowed."""
-    return SqsError(
-        INVALID_PARAMETER, f"Value {value} for parameter {parameter} is invalid. Reason: {reason}"
-    )

@@ -1,19 +1,10 @@
-"""Faults that a test places in the server's way."""
+"""Faults that a test injects into the server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from devkit.sqs.errors import INTERNAL, Code
-from devkit.sqs.parameters import Json
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a placed fault is decided by: the operation and its parameters, in their JSON shapes."""
-
-    operation: str
-    parameters: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +41,4 @@ class RefuseEntries:
     codes: Mapping[str, Code]
 
 
-Fault: TypeAlias = AnswerError | Disconnect | Delay | DeliverTwice | RefuseEntries
-PlaceFault: TypeAlias = Callable[[Request], Fault | None]
+InjectedFault: TypeAlias = AnswerError | Disconnect | Delay | DeliverTwice | RefuseEntries

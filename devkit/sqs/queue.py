@@ -1,77 +1,67 @@
-"""One queue: its messages and the passing of time over them. Pure state; the clock is passed in.
+"""One queue: its messages and the passing of time over them.
 
-No operation looks through the messages: each is O(log n), whatever waits.
+No operation on a standard queue looks through the messages: each is O(log n), whatever waits.
 """
 
 import random
+import re
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import md5
 
-from devkit.sqs.attributes import MAX_VISIBILITY_SECONDS, QueueSettings
+from devkit.sqs.backlog import Deduplication, FifoBacklog, StandardBacklog
 from devkit.sqs.deadlines import Deadlines
-from devkit.sqs.deduplication import Deduplication
 from devkit.sqs.errors import (
     INVALID_PARAMETER,
     MESSAGE_NOT_IN_FLIGHT,
     OVER_LIMIT,
-    PURGE_QUEUE_IN_PROGRESS,
+    RECEIPT_HANDLE_IS_INVALID,
     SqsError,
-    invalid,
 )
-from devkit.sqs.lines import FifoLine, Line, StandardLine
-from devkit.sqs.messages import Draft, Received, Sent, State, StoredMessage
-from devkit.sqs.receipts import Receipts
+from devkit.sqs.messages import State, StoredMessage
+from devkit.sqs.queue_settings import MAX_VISIBILITY_SECONDS, FifoQueueSettings, QueueSettings
+from devkit.sqs.requests import ACCOUNT_ID, Draft
 
-ClockMs = Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """AWS's quotas, which a test may make smaller (Developer Guide, "Amazon SQS quotas")."""
-
-    in_flight_messages: int = 120_000
-    purge_interval_seconds: int = 60
-    name_reuse_seconds: int = 60
-    deduplication_seconds: int = 300
+_HANDLE = re.compile(r"([0-9a-f]{16})\+([0-9]{1,19})/([0-9]{1,19})==", re.ASCII)
 
 
 class Queue:
     """The messages of one queue.
 
-    `clock_ms` returns milliseconds since the epoch; `find_queue` a queue by its ARN, for the
-    redrive.
+    `clock_ms` returns milliseconds since the epoch, `find_queue` a queue by its ARN, for the
+    redrive. `on_change` is called when a message may have become visible.
     """
 
     def __init__(
         self,
-        arn: str,
+        name: str,
         settings: QueueSettings,
         *,
-        clock_ms: ClockMs,
-        find_queue: Callable[[str], "Queue | None"] = lambda _: None,
-        limits: Limits | None = None,
+        clock_ms: Callable[[], int],
+        find_queue: Callable[[str], "Queue | None"],
+        on_change: Callable[[], None],
+        max_in_flight: int,
     ) -> None:
-        self.arn = arn
+        self.name = name
+        self.arn = f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{name}"
         self.settings = settings
-        self.tags: dict[str, str] = {}
+        self.is_fifo = isinstance(settings, FifoQueueSettings)
         self.created_ms = self.modified_ms = clock_ms()
         self._clock_ms = clock_ms
         self._find_queue = find_queue
-        self._limits = limits or Limits()
+        self._on_change = on_change
+        self._max_in_flight = max_in_flight
         # Message ids must differ; they need not be secret.
         self._random_bits = random.Random().getrandbits  # noqa: S311
-        self._receipts = Receipts(secrets.token_bytes(8))
-        self._deduplication = Deduplication(self._limits.deduplication_seconds * 1000)
+        self._mark = secrets.token_hex(8)
         self._last_key = 0
-        self._purged_ms: int | None = None
-        self._clear()
-
-    @property
-    def name(self) -> str:
-        """The queue's name, the last part of its ARN and of its URL."""
-        return self.arn.rpartition(":")[2]
+        self._messages: dict[int, StoredMessage] = {}
+        self._backlog = FifoBacklog() if self.is_fifo else StandardBacklog()
+        self._deduplication = Deduplication()
+        self._hidden = Deadlines()
+        self._retained = Deadlines()
+        self._delayed = 0
 
     @property
     def visible(self) -> int:
@@ -87,77 +77,89 @@ class Queue:
 
     @property
     def delayed(self) -> int:
-        """How many messages wait for their delay to end."""
         self._advance()
         return self._delayed
+
+    def messages(self) -> list[StoredMessage]:
+        """Return all messages, hidden or not, in the order in which they came."""
+        self._advance()
+        return list(self._messages.values())
+
+    def find(self, handle: str) -> StoredMessage | None:
+        """Return the message of a receipt handle; None if it is deleted, or if it is no handle."""
+        try:
+            return self._look_up(handle)[0]
+        except SqsError:
+            return None
 
     def next_change_ms(self) -> int | None:
         """Return when the next message becomes visible by the mere passing of time."""
         return self._hidden.first()
 
     def change_settings(self, settings: QueueSettings) -> None:
-        """Put other attributes in force."""
         self.settings = settings
         self.modified_ms = self._clock_ms()
 
-    def send(self, draft: Draft) -> Sent:
-        """Store a message, unless a FIFO queue has seen its deduplication id."""
+    def send(self, draft: Draft) -> StoredMessage:
+        """Store a message; a FIFO queue returns the one before of the same deduplication id."""
         now_ms = self._advance()
-        if not self.settings.is_fifo:
-            return Sent(self._store(StoredMessage(self._new_id(), draft, now_ms), now_ms), None)
-        scope = draft.group_id or "" if self.settings.deduplicates_by_group else ""
-        deduplication_id = draft.deduplication_id or ""
-        sent = self._deduplication.find(scope, deduplication_id, now_ms)
-        if sent is None:
-            message = StoredMessage(self._new_id(), draft, now_ms)
-            self._store(message, now_ms)
-            sent = Sent(message.message_id, message.sequence_number)
-            self._deduplication.remember(scope, deduplication_id, sent, now_ms)
-        return sent
+        if not isinstance(self.settings, FifoQueueSettings):
+            return self._store(self._new_message(draft, now_ms), now_ms)
+        scope = draft.group_id if self.settings.scope == "messageGroup" else None
+        key = scope, draft.deduplication_id
+        message = self._deduplication.find(key, now_ms)
+        if message is None:
+            message = self._store(self._new_message(draft, now_ms), now_ms)
+            self._deduplication.add(key, message, now_ms)
+        return message
 
     def receive(
         self, limit: int, visibility_seconds: int | None = None, *, hide: bool = True
-    ) -> list[Received]:
-        """Hand out up to `limit` messages; without `hide`, all may be received again at once.
+    ) -> list[StoredMessage]:
+        """Deliver up to `limit` messages; without `hide`, all may be received again at once.
 
         A message that was received as often as the redrive policy allows goes to the dead-letter
         queue instead.
-
-        Raises:
-            SqsError: OverLimit, a standard queue has too many messages in flight.
         """
         now_ms = self._advance()
-        limit = self._within_room(limit)
-        seconds = self.settings.visibility_seconds
-        if visibility_seconds is not None:
-            seconds = visibility_seconds
-        if not hide:
-            seconds = 0
-        received: list[Received] = []
-        with closing(self._line.candidates()) as candidates:
-            while len(received) < limit and (message := next(candidates, None)) is not None:
-                if not self._redrive(message):
-                    received.append(self._hand_out(message, now_ms, seconds))
-        if not seconds:
-            for message, _ in received:
-                self._line.add(message)
+        room = self._max_in_flight - (len(self._hidden) - self._delayed)
+        if room <= 0 and not self.is_fifo:
+            raise SqsError(OVER_LIMIT, f"Too many messages are in flight in {self.name}.")
+        if visibility_seconds is None:
+            visibility_seconds = self.settings.visibility_seconds
+        hidden_ms = visibility_seconds * 1000 if hide else 0
+        limit = min(limit, room)
+        received: list[StoredMessage] = []
+        candidates = self._backlog.candidates()
+        while len(received) < limit and (message := next(candidates, None)) is not None:
+            if not self._redrive(message):
+                message.receive_count += 1
+                message.received_ms = now_ms
+                message.first_received_ms = message.first_received_ms or now_ms
+                if hidden_ms:
+                    self._hide(message, now_ms + hidden_ms)
+                received.append(message)
+        if not hidden_ms:
+            for message in received:
+                self._backlog.show(message)
         return received
+
+    def receipt_handle(self, message: StoredMessage) -> str:
+        """Return the handle of the message's last receive."""
+        return f"{self._mark}+{message.key}/{message.receive_count}=="
 
     def delete(self, handle: str) -> None:
         """Delete the message if `handle` is of its last receive.
 
-        An older handle does nothing in a standard queue; a deleted message may be deleted again.
-
-        Raises:
-            SqsError: ReceiptHandleIsInvalid; or, in a FIFO queue, the handle has expired.
+        An older handle does nothing in a standard queue, and is an error in a FIFO queue, as is one
+        that has expired. A deleted message may be deleted again.
         """
-        is_fifo = self.settings.is_fifo
-        if is_fifo:
+        if self.is_fifo:
             self._advance()  # only there does it matter whether a handle has expired
-        message, is_newest = self._find(handle)
+        message, is_newest = self._look_up(handle)
         if message is None:
             return
-        if is_fifo and (not is_newest or message.state is not State.IN_FLIGHT):
+        if self.is_fifo and (not is_newest or message.state is not State.IN_FLIGHT):
             raise _bad_handle("The receipt handle has expired.")
         if is_newest:
             self._remove(message)
@@ -165,118 +167,79 @@ class Queue:
     def change_visibility(self, handle: str, seconds: int) -> None:
         """Let the message become visible `seconds` from now.
 
-        Raises:
-            SqsError: ReceiptHandleIsInvalid; the message is not in flight, or not by this handle;
-                or it would be so for more than twelve hours in all.
+        A standard queue takes any handle while the message is not deleted, a FIFO queue only the
+        newest, and only until it expires.
         """
         now_ms = self._advance()
-        message, is_newest = self._find(handle)
-        if message is None or not is_newest:
-            raise _bad_handle(
-                "Message does not exist or is not available for visibility timeout change."
-            )
-        if message.state is not State.IN_FLIGHT:
+        message, is_newest = self._look_up(handle)
+        if message is None or (self.is_fifo and not is_newest):
+            raise _bad_handle("Message does not exist or is not available for the change.")
+        if self.is_fifo and message.state is not State.IN_FLIGHT:
             raise SqsError(MESSAGE_NOT_IN_FLIGHT, "The specified message isn't in flight.")
         if now_ms - message.received_ms + seconds * 1000 > MAX_VISIBILITY_SECONDS * 1000:
-            reason = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
-            raise invalid("VisibilityTimeout", seconds, reason)
+            text = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]."
+            raise SqsError(INVALID_PARAMETER, text)
         if seconds:
-            self._hidden.set(message.key, now_ms + seconds * 1000)
-        else:
+            self._hide(message, now_ms + seconds * 1000)
+        elif message.state is State.IN_FLIGHT:
             self._hidden.discard(message.key)
             self._show(message)
 
     def purge(self) -> None:
-        """Delete every message.
+        """Delete every message."""
+        for message in self.messages():
+            self._remove(message)
 
-        Raises:
-            SqsError: PurgeQueueInProgress, it was purged within the last minute.
-        """
-        now_ms = self._clock_ms()
-        interval_ms = self._limits.purge_interval_seconds * 1000
-        if self._purged_ms is not None and now_ms - self._purged_ms < interval_ms:
-            raise SqsError(
-                PURGE_QUEUE_IN_PROGRESS,
-                f"Only one PurgeQueue operation on {self.name} is allowed every 60 seconds.",
-            )
-        self._purged_ms = now_ms
-        self._clear()
+    def adopt(self, message: StoredMessage, *, source_arn: str | None = None) -> None:
+        """Store a message that was removed, with its id: as a dead letter of another queue.
 
-    def adopt(self, message: StoredMessage, *, source_arn: str) -> None:
-        """Take over, as a dead-letter queue, a message of another queue.
-
-        Its id stays. Of a standard queue the time of sending stays too; in a FIFO queue the time
-        begins anew and the id becomes the deduplication id (Developer Guide, "Setting-up
-        dead-letter queue retention" and "Configure a dead-letter queue redrive").
+        Without a source it is one of this queue, which SQS delivers once more although it is
+        deleted. Of a standard queue the time of sending stays; in a FIFO queue it is that of the
+        move, and the id becomes the deduplication id (Developer Guide, "Setting-up dead-letter
+        queue retention" and "Configure a dead-letter queue redrive").
         """
         now_ms = self._advance()
-        adopted = replace(message, dead_letter_source=source_arn)
-        if self.settings.is_fifo:
+        update: dict[str, object] = {"delay_seconds": 0}
+        adopted = replace(message, is_listed=False, dead_letter_source=source_arn)
+        if self.is_fifo and source_arn:
             adopted.sent_ms = now_ms
-            adopted.draft = message.draft._replace(deduplication_id=message.message_id)
-        self._store(adopted, now_ms, delayed=False)
-
-    def give_up(self, limit: int) -> list[StoredMessage]:
-        """Remove and return up to `limit` visible messages, for a move to another queue."""
-        self._advance()
-        given_up: list[StoredMessage] = []
-        with closing(self._line.candidates()) as candidates:
-            while len(given_up) < limit and (message := next(candidates, None)) is not None:
-                self._remove(message)
-                given_up.append(message)
-        return given_up
-
-    def counts(self) -> Mapping[str, int]:
-        """Return the attributes that count messages."""
-        return {
-            "ApproximateNumberOfMessages": self.visible,
-            "ApproximateNumberOfMessagesNotVisible": self.in_flight,
-            "ApproximateNumberOfMessagesDelayed": self.delayed,
-        }
-
-    def _clear(self) -> None:
-        self._messages: dict[int, StoredMessage] = {}
-        self._line: Line = FifoLine() if self.settings.is_fifo else StandardLine()
-        self._hidden = Deadlines()
-        self._sent = Deadlines()
-        self._delayed = 0
+            update["deduplication_id"] = message.message_id
+        adopted.draft = message.draft.model_copy(update=update)
+        self._store(adopted, now_ms)
 
     def _advance(self) -> int:
         """Let happen what is due, and return the time."""
         now_ms = self._clock_ms()
         for key in self._hidden.take_due(now_ms):
             self._show(self._messages[key])
-        for key in self._sent.take_due(now_ms - self.settings.retention_seconds * 1000):
+        for key in self._retained.take_due(now_ms - self.settings.retention_seconds * 1000):
             self._remove(self._messages[key])
         return now_ms
 
-    def _new_id(self) -> str:
-        """Return a random id in the form of a UUID of version 4 (RFC 9562)."""
+    def _new_message(self, draft: Draft, now_ms: int) -> StoredMessage:
+        """Make a message with a random id in the form of a UUID of version 4 (RFC 9562)."""
         digits = f"{self._random_bits(128):032x}"
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        message_id = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        encoded = draft.body.encode("utf-8", "surrogatepass")
+        digest = md5(encoded, usedforsecurity=False).hexdigest()
+        return StoredMessage(message_id, draft, digest, now_ms)
 
-    def _store(self, message: StoredMessage, now_ms: int, *, delayed: bool = True) -> str:
+    def _store(self, message: StoredMessage, now_ms: int) -> StoredMessage:
         self._last_key += 1
         message.key = self._last_key
         self._messages[message.key] = message
-        self._sent.set(message.key, message.sent_ms)
+        self._retained.set(message.key, message.sent_ms)
+        self._backlog.add(message)
         seconds = message.draft.delay_seconds
         if seconds is None:
             seconds = self.settings.delay_seconds
-        if delayed and seconds:
+        if seconds:
             message.state = State.DELAYED
             self._delayed += 1
             self._hidden.set(message.key, now_ms + seconds * 1000)
         else:
-            message.state = State.VISIBLE
-            self._line.add(message)
-        return message.message_id
-
-    def _within_room(self, limit: int) -> int:
-        room = self._limits.in_flight_messages - (len(self._hidden) - self._delayed)
-        if room <= 0 and not self.settings.is_fifo:
-            raise SqsError(OVER_LIMIT, f"Too many messages are in flight in {self.name}.")
-        return min(limit, room)
+            self._show(message)
+        return message
 
     def _redrive(self, message: StoredMessage) -> bool:
         """Move a message that was received too often to the dead-letter queue, if there is one."""
@@ -290,23 +253,16 @@ class Queue:
         dead_letters.adopt(message, source_arn=self.arn)
         return True
 
-    def _hand_out(self, message: StoredMessage, now_ms: int, seconds: int) -> Received:
-        message.receive_count += 1
-        message.received_ms = now_ms
-        if message.first_received_ms is None:
-            message.first_received_ms = now_ms
-        if seconds:
-            message.state = State.IN_FLIGHT
-            self._hidden.set(message.key, now_ms + seconds * 1000)
-            self._line.hidden(message)
-        return Received(message, self._receipts.issue(message.key, message.receive_count))
+    def _hide(self, message: StoredMessage, until_ms: int) -> None:
+        message.state = State.IN_FLIGHT
+        self._hidden.set(message.key, until_ms)
 
     def _show(self, message: StoredMessage) -> None:
         if message.state is State.DELAYED:
             self._delayed -= 1
         message.state = State.VISIBLE
-        self._line.add(message)
-        self._line.settled(message)
+        self._backlog.show(message)
+        self._on_change()
 
     def _remove(self, message: StoredMessage) -> None:
         if message.state is State.DELAYED:
@@ -314,16 +270,18 @@ class Queue:
         message.state = State.GONE
         del self._messages[message.key]
         self._hidden.discard(message.key)
-        self._sent.discard(message.key)
-        self._line.settled(message)
+        self._retained.discard(message.key)
+        self._on_change()  # a later message of its group may be received
 
-    def _find(self, handle: str) -> tuple[StoredMessage | None, bool]:
-        key, receive_count = self._receipts.read(handle)
-        message = self._messages.get(key)
-        return message, message is not None and message.receive_count == receive_count
+    def _look_up(self, handle: str) -> tuple[StoredMessage | None, bool]:
+        """Return the message, None if it is deleted, and whether the handle is its newest."""
+        match = _HANDLE.fullmatch(handle)
+        if match is None or match[1] != self._mark:
+            raise SqsError(RECEIPT_HANDLE_IS_INVALID, "The input receipt handle is invalid.")
+        message = self._messages.get(int(match[2]))
+        return message, message is not None and message.receive_count == int(match[3])
 
 
 def _bad_handle(reason: str) -> SqsError:
-    return SqsError(
-        INVALID_PARAMETER, f"The value for parameter ReceiptHandle is invalid. Reason: {reason}"
-    )
+    text = f"The value for parameter ReceiptHandle is invalid. Reason: {reason}"
+    return SqsError(INVALID_PARAMETER, text)

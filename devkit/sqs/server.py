@@ -1,4 +1,4 @@
-"""The server: it takes requests, runs their actions, and lets receives wait.
+"""The server: it takes requests, runs their operations, and lets receives wait.
 
 A test double: it keeps nothing on disk and checks no signature. Serve it to nobody but yourself.
 """
@@ -6,65 +6,63 @@ A test double: it keeps nothing on disk and checks no signature. Serve it to nob
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
 
-from devkit.sqs import message_actions, queue_actions
 from devkit.sqs.account import Account
-from devkit.sqs.calls import Call, queue_url
-from devkit.sqs.connection import HttpConnection
-from devkit.sqs.errors import UNKNOWN_OPERATION, Code, SqsError
-from devkit.sqs.exchanges import Exchange, ProtocolName, exchange_of
+from devkit.sqs.errors import SqsError
 from devkit.sqs.faults import (
     AnswerError,
     Delay,
     DeliverTwice,
     Disconnect,
-    Fault,
-    PlaceFault,
+    InjectedFault,
     RefuseEntries,
-    Request,
 )
-from devkit.sqs.framing import Head
-from devkit.sqs.long_polls import LongPolls, Poll
-from devkit.sqs.messages import Received
-from devkit.sqs.parameters import Json, Parameters
-from devkit.sqs.queue import Limits, Queue
-from devkit.sqs.receiving import receive_of
+from devkit.sqs.http import HttpConnection, HttpRequest, HttpResponse
+from devkit.sqs.long_polls import LongPolls
+from devkit.sqs.operations import carry_out, queue_of, receive
+from devkit.sqs.protocols import JsonProtocol, QueryProtocol, WireProtocol, is_json
+from devkit.sqs.queue import Queue
+from devkit.sqs.requests import Json, Receive, Request, queue_url, read
 
-# What is None has no result, which the query protocol tells from an empty one.
-_ACTIONS: Mapping[str, Callable[[Call], Json]] = {
-    "ChangeMessageVisibility": message_actions.change_message_visibility,
-    "ChangeMessageVisibilityBatch": message_actions.change_message_visibility_batch,
-    "CreateQueue": queue_actions.create_queue,
-    "DeleteMessage": message_actions.delete_message,
-    "DeleteMessageBatch": message_actions.delete_message_batch,
-    "DeleteQueue": queue_actions.delete_queue,
-    "GetQueueAttributes": queue_actions.get_queue_attributes,
-    "GetQueueUrl": queue_actions.get_queue_url,
-    "ListDeadLetterSourceQueues": queue_actions.list_dead_letter_source_queues,
-    "ListMessageMoveTasks": queue_actions.list_message_move_tasks,
-    "ListQueueTags": queue_actions.list_queue_tags,
-    "ListQueues": queue_actions.list_queues,
-    "PurgeQueue": queue_actions.purge_queue,
-    "SendMessage": message_actions.send_message,
-    "SendMessageBatch": message_actions.send_message_batch,
-    "SetQueueAttributes": queue_actions.set_queue_attributes,
-    "StartMessageMoveTask": queue_actions.start_message_move_task,
-    "TagQueue": queue_actions.tag_queue,
-    "UntagQueue": queue_actions.untag_queue,
-}
-_RECEIVE = "ReceiveMessage"
+ProtocolName = Literal["json", "query"]
+
+_MAX_IN_FLIGHT = 120_000
+_JSON, _QUERY = JsonProtocol(), QueryProtocol()
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """A request and the way to answer it, with the fault that is injected into it."""
+
+    connection: HttpConnection
+    protocol: WireProtocol
+    request: Request
+    fault: InjectedFault | None
+
+    def succeed(self, result: Json) -> None:
+        if isinstance(self.fault, AnswerError):
+            self.fail(SqsError(self.fault.code, "A fault was injected here."))
+        elif isinstance(self.fault, Disconnect):
+            self.connection.abort()
+        else:
+            self.connection.respond(self.protocol.result(self.request.operation, result))
+
+    def fail(self, error: SqsError) -> None:
+        self.connection.respond(self.protocol.error(error))
 
 
 class SqsServer:
-    """An SQS server in this process, for tests and development; an async context manager.
+    """An SQS server in this process; an async context manager. Port 0 is a free one.
 
-    `calls` counts the calls by operation, `empty_receives` those receives that answered nothing.
-    `place_fault` is asked before each call which fault, if any, is to befall it. `clock` returns
-    seconds since the epoch; who moves it by hand calls `wake` then. Port 0 is a free one. With one
-    of the `protocols` alone it is as old, or as new, as servers and clients that know no other.
+    A test looks at it and steers it: `queue` gives a queue with its messages and counts, `advance`
+    moves the clock, `fault_for` is asked before each request which fault is to befall it, `calls`
+    counts requests by operation.
+
+    With one of the `protocols` alone the server is as old,
+    or as new, as those that know no other.
     """
 
     def __init__(
@@ -72,175 +70,137 @@ class SqsServer:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        clock: Callable[[], float] = time.time,
-        limits: Limits | None = None,
-        region: str = "us-east-1",
+        max_in_flight: int = _MAX_IN_FLIGHT,
         protocols: Collection[ProtocolName] = ("json", "query"),
     ) -> None:
         self.calls: Counter[str] = Counter()
-        self.empty_receives = 0
-        self.place_fault: PlaceFault | None = None
+        self.fault_for: Callable[[Request], InjectedFault | None] | None = None
         self._host = host
         self._port = port
+        self._advanced_seconds = 0.0
         self._protocols = protocols
-        self._account = Account(clock, limits or Limits(), region)
-        self._polls = LongPolls(clock)
-        self._connections: dict[HttpConnection, Poll | None] = {}
+        self._polls = LongPolls(self.now)
+        self._account = Account(lambda: int(self.now() * 1000), self._polls.wake, max_in_flight)
+        self._connections: set[HttpConnection] = set()
+        self._polling: dict[HttpConnection, asyncio.Task[None]] = {}
         self._delayed: set[asyncio.TimerHandle] = set()
         self._listener: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        """Listen.
-
-        Raises:
-            OSError: the port is taken, or is not ours to take.
-        """
+        """Listen; raises OSError if the port is taken, or is not ours to take."""
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: HttpConnection(self._on_request, self._on_made, self._on_lost),
+            lambda: HttpConnection(self._on_request, self._connections.add, self._on_lost),
             self._host,
             self._port,
         )
         self._port = self._listener.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Stop: waiting receives get no answer, open connections are closed."""
         assert self._listener is not None
         self._listener.close()
-        self._polls.close()
         for timer in self._delayed:
             timer.cancel()
+        polls = list(self._polling.values())
         for connection in list(self._connections):
             connection.abort()
         await self._listener.wait_closed()
-        # connection_lost is called in the loop's next turn.
-        while self._connections:  # noqa: ASYNC110 - it is at most one turn
+        # connection_lost is called in the loop's next turn, and cancels a poll.
+        while self._connections:  # noqa: ASYNC110 it is at most one turn
             await asyncio.sleep(0)
+        await asyncio.gather(*polls, return_exceptions=True)
 
     @property
     def endpoint_url(self) -> str:
-        """The URL to give to clients."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
     def create_queue(self, name: str, attributes: Mapping[str, str] | None = None) -> str:
-        """Create a queue and return its URL.
-
-        Raises:
-            SqsError: as CreateQueue.
-        """
+        """Create a queue and return its URL; raises SqsError as CreateQueue."""
         return queue_url(self.endpoint_url, self._account.create_queue(name, attributes or {}).name)
 
     def queue(self, name: str) -> Queue:
-        """Return a queue, to look at.
-
-        Raises:
-            SqsError: there is none of this name.
-        """
+        """Return a queue, to look at and to fill; raises SqsError if there is none."""
         return self._account.queue(name)
 
-    def reset_calls(self) -> None:
-        """Count from zero again."""
-        self.calls.clear()
-        self.empty_receives = 0
+    def now(self) -> float:
+        """The server's time, in seconds since the epoch."""
+        return time.time() + self._advanced_seconds
 
-    def wake(self) -> None:
-        """Let waiting receives see that the clock was moved."""
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock forward."""
+        self._advanced_seconds += seconds
         self._polls.wake()
 
-    def _on_made(self, connection: HttpConnection) -> None:
-        self._connections[connection] = None
-
     def _on_lost(self, connection: HttpConnection) -> None:
-        poll = self._connections.pop(connection)
-        if poll is not None:
-            self._polls.remove(poll)
+        self._connections.discard(connection)
+        if poll := self._polling.pop(connection, None):
+            poll.cancel()
 
-    def _on_request(self, connection: HttpConnection, head: Head, body: bytes) -> None:
-        if head.method == "GET" and head.target == "/health":
-            connection.respond(200, "text/plain", b"ok\n", {})
+    def _on_request(self, connection: HttpConnection, http: HttpRequest) -> None:
+        if (http.method, http.target) == ("GET", "/health"):
+            connection.respond(HttpResponse(200, "text/plain", b"ok\n"))
             return
-        exchange = exchange_of(connection, head, body, self.endpoint_url, self._protocols)
-        self.calls[exchange.operation] += 1
+        # A server of one protocol takes everything as a request in it, however malformed.
+        speaks_json = "json" in self._protocols and (is_json(http) or len(self._protocols) == 1)
+        protocol: WireProtocol = _JSON if speaks_json else _QUERY
         try:
-            parameters = exchange.parameters()
-            fault = self._fault(exchange.operation, parameters)
+            operation, parameters = protocol.read(http)
         except SqsError as error:
-            exchange.fail(error)
+            connection.respond(protocol.error(error))
             return
+        self.calls[operation] += 1
+        host = http.header(b"host")
+        request = Request(operation, parameters, f"http://{host}" if host else self.endpoint_url)
+        fault = self.fault_for(request) if self.fault_for else None
+        exchange = _Exchange(connection, protocol, request, fault)
         if isinstance(fault, Delay):
-            self._act_later(exchange, parameters, fault.seconds)
+            self._act_later(exchange, fault.seconds)
         else:
-            self._act(exchange, parameters, fault)
+            self._act(exchange)
 
-    def _fault(self, operation: str, parameters: Parameters) -> Fault | None:
-        if self.place_fault is None:
-            return None
-        return self.place_fault(Request(operation, parameters))
-
-    def _act_later(self, exchange: Exchange, parameters: Parameters, seconds: float) -> None:
+    def _act_later(self, exchange: _Exchange, seconds: float) -> None:
         def act() -> None:
             self._delayed.discard(timer)
-            self._act(exchange, parameters, None)
+            self._act(exchange)
 
         timer = asyncio.get_running_loop().call_later(seconds, act)
         self._delayed.add(timer)
 
-    def _act(self, exchange: Exchange, parameters: Parameters, fault: Fault | None) -> None:
-        answer = _answering(exchange, fault)
+    def _act(self, exchange: _Exchange) -> None:
+        request, fault = exchange.request, exchange.fault
         if isinstance(fault, AnswerError | Disconnect) and not fault.after_acting:
-            answer({})
+            exchange.succeed({})
             return
-        refused: Mapping[str, Code] = fault.codes if isinstance(fault, RefuseEntries) else {}
-        call = Call(self._account, parameters, exchange.base_url, refused)
+        if isinstance(fault, RefuseEntries):
+            request = request._replace(refused_entries=fault.codes)
         try:
-            if exchange.operation == _RECEIVE:
-                self._receive(exchange, call, answer, hide=not isinstance(fault, DeliverTwice))
-            elif action := _ACTIONS.get(exchange.operation):
-                answer(action(call))
+            if request.operation == "ReceiveMessage":
+                self._receive(exchange)
             else:
-                raise SqsError(  # noqa: TRY301 - told like any other error
-                    UNKNOWN_OPERATION, f"There is no operation {exchange.operation} here."
-                )
+                exchange.succeed(carry_out(self._account, request))
         except SqsError as error:
             exchange.fail(error)
-        self._polls.wake()
 
-    def _receive(
-        self, exchange: Exchange, call: Call, answer: Callable[[Json], None], *, hide: bool
-    ) -> None:
+    def _receive(self, exchange: _Exchange) -> None:
         """Answer with what is there, or wait; a client that has gone gets nothing."""
-        receive = receive_of(call, hide=hide)
+        queue = queue_of(self._account, exchange.request)
+        asked = read(Receive, exchange.request.parameters)
+        hide = not isinstance(exchange.fault, DeliverTwice)
+        seconds = queue.settings.wait_seconds if asked.wait_seconds is None else asked.wait_seconds
         connection = exchange.connection
-        if not connection.is_open:
-            return
-        received = receive.take()
-        if received or not receive.wait_seconds:
-            self.empty_receives += not received
-            answer(receive.answer(received))
-            return
 
-        def done(result: Sequence[Received] | SqsError) -> None:
-            self._connections[connection] = None
-            if isinstance(result, SqsError):
-                exchange.fail(result)
-                return
-            self.empty_receives += not result
-            answer(receive.answer(result))
+        def take() -> Json:
+            return receive(queue, asked, hide=hide) if connection.is_open else {}
 
-        self._connections[connection] = self._polls.add(receive, done, lambda: connection.is_open)
+        async def wait() -> None:
+            try:
+                exchange.succeed(await self._polls.wait(queue, take, seconds))
+            except SqsError as error:
+                exchange.fail(error)
 
-
-def _answering(exchange: Exchange, fault: Fault | None) -> Callable[[Json], None]:
-    """Return what is to be done with the result of the action."""
-    if isinstance(fault, AnswerError):
-        error = SqsError(fault.code, "A fault was placed here.")
-        return lambda _: exchange.fail(error)
-    if isinstance(fault, Disconnect):
-        return lambda _: exchange.connection.abort()
-    return exchange.succeed
+        if (result := take()) or not seconds:
+            exchange.succeed(result)
+        else:
+            self._polling[connection] = asyncio.create_task(wait())

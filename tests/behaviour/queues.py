@@ -80,7 +80,6 @@ class RealQueue:
     server: SqsServer
     transport: Transport
     queue_url: str
-    clock: _Clock
     emitted: list[TelemetryEvent] = field(default_factory=list)
 
     @property
@@ -96,7 +95,7 @@ class RealQueue:
             self.queue_url,
             wait_seconds=wait_seconds,
             call_timeout_seconds=_TIMEOUT_SECONDS,
-            now=self.clock.time,
+            now=self.server.now,
             emit=self.emitted.append,
         )
 
@@ -108,8 +107,7 @@ class RealQueue:
             )
 
     def advance(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.server.wake()
+        self.server.advance(seconds)
 
     def counts(self) -> tuple[int, int]:
         queue = self.server.queue("events")
@@ -118,8 +116,7 @@ class RealQueue:
 
 @asynccontextmanager
 async def real_queue() -> AsyncIterator[RealQueue]:
-    clock = _Clock()
-    async with SqsServer(clock=clock.time) as server:
+    async with SqsServer() as server:
         url = server.create_queue("events", {"VisibilityTimeout": str(VISIBILITY_SECONDS)})
         async with open_transport(QueueAddress(url, region="us-east-1")) as transport:
-            yield RealQueue(server, transport, url, clock)
+            yield RealQueue(server, transport, url)

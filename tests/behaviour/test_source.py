@@ -122,19 +122,33 @@ async def test_an_extension_by_nothing_shows_at_once(queue: QueueUnderTest) -> N
     assert [each.body for each in await queue.source.receive()] == [messages[0].body]
 
 
-async def test_an_extension_with_an_old_handle_is_refused_for_good(queue: QueueUnderTest) -> None:
+async def test_an_extension_with_an_old_handle_hides_the_message_too(
+    queue: QueueUnderTest,
+) -> None:
     old = await received(queue, "a")
     queue.advance(VISIBILITY_SECONDS + 1)
     await queue.source.receive()
-    assert final(await queue.source.extend(old, 30)) == [(old[0].message_id, True)]
+    assert final(await queue.source.extend(old, 2 * VISIBILITY_SECONDS)) == []
+    queue.advance(VISIBILITY_SECONDS + 1)
     assert queue.counts() == (0, 1)
 
 
-async def test_an_extension_after_the_timeout_is_refused_for_good(queue: QueueUnderTest) -> None:
+async def test_a_release_with_an_old_handle_shows_the_message(queue: QueueUnderTest) -> None:
+    old = await received(queue, "a")
+    queue.advance(VISIBILITY_SECONDS + 1)
+    await queue.source.receive()
+    assert final(await queue.source.extend(old, 0)) == []
+    assert queue.counts() == (1, 0)
+
+
+async def test_an_extension_after_the_timeout_hides_the_message_again(
+    queue: QueueUnderTest,
+) -> None:
     messages = await received(queue, "a")
     queue.advance(VISIBILITY_SECONDS + 1)
-    assert final(await queue.source.extend(messages, 30)) == [(messages[0].message_id, True)]
-    assert queue.counts() == (1, 0)
+    assert final(await queue.source.extend(messages, 30)) == []
+    assert queue.counts() == (0, 1)
+    assert list(await queue.source.receive()) == []
 
 
 async def test_an_extension_of_what_is_deleted_is_refused_for_good(queue: QueueUnderTest) -> None:

@@ -201,11 +201,9 @@ class MemoryQueue:
         refused, now = [], self.clock()
         for message in messages:
             stored = self._stored.get(message.message_id)
-            if stored is None or not stored.is_newest(message):
+            if stored is None:
                 refused.append(BatchFailure(message, "InvalidParameterValue", handle_expired=True))
-            elif stored.visible_at <= now:
-                refused.append(BatchFailure(message, "MessageNotInflight", handle_expired=True))
-            else:
+            else:  # by any handle, also by one that has expired
                 stored.visible_at = now + seconds
                 stored.is_held = seconds > 0
                 if not seconds:

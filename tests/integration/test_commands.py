@@ -275,7 +275,7 @@ async def test_a_stop_that_takes_longer_than_the_grace_period_says_so(here: Plac
     def slow(request: Request) -> Delay | None:
         return None if request.operation in ("ReceiveMessage", "GetQueueAttributes") else Delay(60)
 
-    here.sqs.place_fault = slow
+    here.sqs.fault_for = slow
     here.send(*_FEED.decode().splitlines())
     hurried = here.consumer.but(
         CONSUMER_SQS__WAIT_SECONDS="1",

@@ -8,8 +8,7 @@ deleted implies committed, I6 nothing raw anywhere.
 import asyncio
 import json
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -21,7 +20,7 @@ from devkit.postgres import PostgresServer
 from devkit.sqs import (
     DeliverTwice,
     Disconnect,
-    Fault,
+    InjectedFault,
     Request,
     SqsServer,
 )
@@ -44,12 +43,12 @@ def logins(count: int) -> list[str]:
 
 
 def only(
-    operation: str, fault: Fault, times: int | None = None
-) -> Callable[[Request], Fault | None]:
+    operation: str, fault: InjectedFault, times: int | None = None
+) -> Callable[[Request], InjectedFault | None]:
     """A fault that befalls the first so many calls of an operation, or all of them."""
     left = times
 
-    def placed(request: Request) -> Fault | None:
+    def placed(request: Request) -> InjectedFault | None:
         nonlocal left
         if request.operation != operation or left == 0:
             return None
@@ -128,23 +127,11 @@ def raw_values(feed: Path) -> set[str]:
     return {event[name] for event in events for name in ("ip", "device_id") if name in event}
 
 
-@pytest.fixture
-async def moved_clock() -> list[float]:
-    """By how many seconds the queue's clock is ahead."""
-    return [0.0]
-
-
-@pytest.fixture
-async def sqs(moved_clock: list[float]) -> AsyncIterator[SqsServer]:
-    async with SqsServer(clock=lambda: time.time() + moved_clock[0]) as server:
-        yield server
-
-
 async def test_killed_between_the_commit_and_the_delete_nothing_is_lost_or_doubled(
-    here: Place, moved_clock: list[float]
+    here: Place,
 ) -> None:
     sent = here.send(*logins(200))
-    here.sqs.place_fault = only("DeleteMessageBatch", Disconnect())
+    here.sqs.fault_for = only("DeleteMessageBatch", Disconnect())
     async with here.consumer.running("run") as running:
 
         async def all_committed() -> bool:
@@ -154,8 +141,8 @@ async def test_killed_between_the_commit_and_the_delete_nothing_is_lost_or_doubl
         running.process.kill()
         assert (await running.ended()).code == -signal.SIGKILL
     assert len(here.messages()) == 200
-    here.sqs.place_fault = None
-    moved_clock[0] += 60
+    here.sqs.fault_for = None
+    here.sqs.advance(60)
     drained = await here.consumer.run("drain")
     assert (drained.counts["written"], drained.counts["quarantined"]) == (0, 0)
     assert drained.counts["duplicate"] == drained.counts["deleted"] == 200
@@ -165,7 +152,7 @@ async def test_killed_between_the_commit_and_the_delete_nothing_is_lost_or_doubl
 
 async def test_a_message_that_comes_twice_at_once_is_one_row(here: Place) -> None:
     sent = here.send(*logins(100))
-    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 8)
+    here.sqs.fault_for = only("ReceiveMessage", DeliverTwice(), 8)
     drained = await here.consumer.run("drain")
     counts = drained.counts
     assert counts["received"] > counts["deleted"] == 100
@@ -176,7 +163,7 @@ async def test_a_message_that_comes_twice_at_once_is_one_row(here: Place) -> Non
 
 async def test_two_consumers_that_get_the_same_messages_write_each_once(here: Place) -> None:
     sent = here.send(*logins(1000))
-    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 60)
+    here.sqs.fault_for = only("ReceiveMessage", DeliverTwice(), 60)
     one, other = await asyncio.gather(here.consumer.run("drain"), here.consumer.run("drain"))
     assert one.code == other.code == 0
     assert one.counts["written"] + other.counts["written"] == 990
@@ -226,17 +213,17 @@ async def test_the_database_stopped_and_started_under_load_costs_nothing(
     await assert_written(own_database, key_ring_json, sent)
 
 
-async def test_answers_that_are_lost_cost_nothing(here: Place, moved_clock: list[float]) -> None:
+async def test_answers_that_are_lost_cost_nothing(here: Place) -> None:
     sent = here.send(*logins(300))
     lost = {"ReceiveMessage": 3, "DeleteMessageBatch": 5}
 
-    def lose_the_first(request: Request) -> Fault | None:
+    def lose_the_first(request: Request) -> InjectedFault | None:
         if not lost.get(request.operation):
             return None
         lost[request.operation] -= 1
         return Disconnect(after_acting=True)
 
-    here.sqs.place_fault = lose_the_first
+    here.sqs.fault_for = lose_the_first
     quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
     async with quick.running("run") as running:
         await eventually(
@@ -244,8 +231,7 @@ async def test_answers_that_are_lost_cost_nothing(here: Place, moved_clock: list
             within_seconds=_DEADLINE_SECONDS,
         )
         # What the lost receives hid is redelivered after the visibility timeout.
-        moved_clock[0] += 60
-        here.sqs.wake()
+        here.sqs.advance(60)
         await eventually(here.is_clean, within_seconds=_DEADLINE_SECONDS)
         assert (await running.stopped()).code == 0
     await assert_written(here.dsn, here.ring_json, sent)
@@ -319,7 +305,7 @@ def hostile() -> dict[str, tuple[Reason, str | None]]:
 async def test_hostile_bodies_are_quarantined_once_and_can_be_unsealed(here: Place) -> None:
     expected = hostile()
     sent = here.send(*expected, *logins(3))
-    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 3)
+    here.sqs.fault_for = only("ReceiveMessage", DeliverTwice(), 3)
     talkative = here.consumer.but(CONSUMER_LOGS__LEVEL="debug")
     drained = await talkative.run("drain")
     assert (drained.counts["quarantined"], drained.counts["written"]) == (len(expected), 3)
@@ -335,7 +321,7 @@ async def test_hostile_bodies_are_quarantined_once_and_can_be_unsealed(here: Pla
 
 async def test_the_metrics_of_a_running_service_add_up(here: Place) -> None:
     quick = here.consumer.but(CONSUMER_SQS__WAIT_SECONDS="1")
-    here.sqs.place_fault = only("ReceiveMessage", DeliverTwice(), 4)
+    here.sqs.fault_for = only("ReceiveMessage", DeliverTwice(), 4)
     here.send(*logins(300), "nonsense")
     async with quick.running("run") as running:
         await eventually(

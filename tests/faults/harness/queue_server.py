@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import hashlib
 import random
 import sys
 import time
@@ -13,10 +12,16 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
-from devkit.sqs import Fault, RefuseEntries, Request, SqsServer
-from devkit.sqs.errors import Code, SqsError
-from devkit.sqs.messages import Draft, StoredMessage
-from devkit.sqs.queue import Queue
+from devkit.sqs import (
+    Code,
+    Draft,
+    InjectedFault,
+    Queue,
+    RefuseEntries,
+    Request,
+    SqsServer,
+    StoredMessage,
+)
 from tests.history.marked import Marks, marked_bodies
 from tests.history.steps import Entry, Sent, Step
 
@@ -44,7 +49,7 @@ class BringBack:
 class Trouble:
     """What befalls this share of the calls; of all operations if none is named."""
 
-    kind: Fault | RefuseSome | BringBack
+    kind: InjectedFault | RefuseSome | BringBack
     share: float = 1.0
     operations: frozenset[str] = frozenset()
 
@@ -100,7 +105,7 @@ class QueueServer:
         self._rng = random.Random(seed)  # noqa: S311 reproducible
         self._feeding: asyncio.Task[None] | None = None
         self._later: set[asyncio.TimerHandle] = set()
-        server.place_fault = self._place_fault
+        server.fault_for = self._fault_for
 
     @property
     def _queue(self) -> Queue:
@@ -132,7 +137,6 @@ class QueueServer:
         """Send these at once."""
         for body in bodies:
             self._send(body)
-        self._server.wake()
 
     def sample(self) -> Sample:
         """Tell how things stand."""
@@ -165,19 +169,15 @@ class QueueServer:
             for _ in range(due - sent):
                 self._send(next(bodies))
             sent = due
-            self._server.wake()
             await asyncio.sleep(_TICK_SECONDS)
 
     def _send(self, body: str) -> None:
-        digest = hashlib.md5(body.encode("utf-8", "surrogatepass"), usedforsecurity=False)
-        message_id = self._queue.send(Draft(body, digest.hexdigest())).message_id
+        stored = self._queue.send(Draft.from_body(body))
         self._record.sent_count += 1
         if self._remembers:
-            # The one that was sent last has the highest key.
-            stored = self._queue._messages[self._queue._last_key]
-            self._record.sent.append(Sent(message_id, body, stored.sent_ms))
+            self._record.sent.append(Sent(stored.message_id, body, stored.sent_ms))
 
-    def _place_fault(self, request: Request) -> Fault | None:
+    def _fault_for(self, request: Request) -> InjectedFault | None:
         if request.operation == _DELETE and self._remembers:
             self._note_deletes(request)
         for trouble in self._troubles:
@@ -186,7 +186,9 @@ class QueueServer:
                 return self._fault(trouble.kind, request)
         return None
 
-    def _fault(self, kind: Fault | RefuseSome | BringBack, request: Request) -> Fault | None:
+    def _fault(
+        self, kind: InjectedFault | RefuseSome | BringBack, request: Request
+    ) -> InjectedFault | None:
         if isinstance(kind, RefuseSome):
             ids = [entry_id for entry_id, _ in _entries(request)]
             return RefuseEntries({i: kind.code for i in ids if self._rng.random() < kind.share})
@@ -199,8 +201,7 @@ class QueueServer:
     def _bring_back(self, message: StoredMessage, seconds: float) -> None:
         def adopt() -> None:
             self._later.discard(timer)
-            self._queue.adopt(message, source_arn="")
-            self._server.wake()
+            self._queue.adopt(message)
 
         timer = asyncio.get_running_loop().call_later(seconds, adopt)
         self._later.add(timer)
@@ -214,10 +215,8 @@ class QueueServer:
 
     def _messages(self, request: Request) -> Iterator[StoredMessage]:
         for _, handle in _entries(request):
-            with suppress(SqsError):
-                message, _ = self._queue._find(handle)
-                if message is not None:
-                    yield message
+            if message := self._queue.find(handle):
+                yield message
 
 
 def _entries(request: Request) -> Iterator[tuple[str, str]]:

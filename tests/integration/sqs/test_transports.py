@@ -22,7 +22,7 @@ from devkit.sqs import (
     Code,
     Delay,
     Disconnect,
-    Fault,
+    InjectedFault,
     RefuseEntries,
     Request,
     SqsServer,
@@ -98,13 +98,13 @@ class Way:
             self.transport, self.queue_url, timeout_seconds=DEADLINE_SECONDS
         )
 
-    def place(self, operation: str, fault: Fault) -> None:
+    def place(self, operation: str, fault: InjectedFault) -> None:
         """Let each call of the operation meet a fault."""
 
-        def befalls(request: Request) -> Fault | None:
+        def befalls(request: Request) -> InjectedFault | None:
             return fault if request.operation == operation else None
 
-        self.server.place_fault = befalls
+        self.server.fault_for = befalls
 
 
 @pytest.fixture(params=["lean-json", "lean-query", "aiobotocore-json"])
@@ -238,7 +238,7 @@ async def test_a_missing_queue_is_refused_with_advice(way: Way) -> None:
 
 async def test_messages_that_were_not_sent_are_sent_again(way: Way) -> None:
     failures = iter([RefuseEntries({"0": Code("InternalError", "InternalError", 500)}), None])
-    way.server.place_fault = lambda _: next(failures)
+    way.server.fault_for = lambda _: next(failures)
     await way.send(["a", "b"])
     assert way.server.calls["SendMessageBatch"] == 2
     assert way.server.queue("events").visible == 2
@@ -281,7 +281,7 @@ async def test_a_lost_connection_is_replaced_by_the_next_call(way: Way) -> None:
     with pytest.raises(QueueError) as error:
         await way.source().receive()
     assert not isinstance(error.value, QueueRefusedError)
-    way.server.place_fault = None
+    way.server.fault_for = None
     assert not await way.source().receive()
 
 
@@ -289,7 +289,7 @@ async def test_a_call_without_an_answer_ends_in_its_time(way: Way) -> None:
     way.place("ReceiveMessage", Delay(3600))
     with pytest.raises(QueueError, match="Timeout"):
         await way.source(call_timeout_seconds=0.2).receive()
-    way.server.place_fault = None
+    way.server.fault_for = None
     assert not await way.source().receive()
 
 
@@ -336,7 +336,7 @@ async def test_auto_speaks_what_the_server_speaks(
             source = Way(server, transport, queue_url).source()
             await send_batch(transport, queue_url, BODIES, timeout_seconds=30)
             assert [each.body for each in await source.receive()] == BODIES
-            server.reset_calls()
+            server.calls.clear()
             await source.receive()
             # Chosen by the first response: no second call is made to find out.
             assert server.calls.total() == 1

@@ -29,7 +29,7 @@ _LONGEST_REAL_WAIT_SECONDS = 5
 def server_names() -> list[str]:
     """Return the parameter values of the suite."""
     named = ["endpoint"] if os.environ.get(ENDPOINT_VARIABLE) else []
-    return ["embedded-json", "embedded-query", "moto", *named]
+    return ["devkit-json", "devkit-query", "moto", *named]
 
 
 @dataclass
@@ -132,28 +132,22 @@ async def opened(name: str) -> AsyncIterator[Sqs]:
         async with _in_real_time(name, url, protocol, signed_by_anyone=False) as sqs:
             yield sqs
     else:
-        async with _embedded("json" if name == "embedded-json" else "query") as sqs:
+        async with _devkit("json" if name == "devkit-json" else "query") as sqs:
             yield sqs
 
 
 @asynccontextmanager
-async def _embedded(protocol: Protocol) -> AsyncIterator[Sqs]:
-    """An embedded server whose clock is moved by hand."""
-    moved_seconds = 0.0
-
-    def now() -> float:
-        return time.time() + moved_seconds
+async def _devkit(protocol: Protocol) -> AsyncIterator[Sqs]:
+    """The devkit's server, whose clock is moved by hand."""
 
     async def pass_time(seconds: float) -> None:
-        nonlocal moved_seconds
-        moved_seconds += seconds
-        server.wake()
+        server.advance(seconds)
 
     async with (
-        SqsServer(clock=now, protocols=(protocol,)) as server,
+        SqsServer(protocols=(protocol,)) as server,
         plain_client(server.endpoint_url, protocol) as client,
     ):
-        yield Sqs(f"embedded-{protocol}", client, pass_time, now)
+        yield Sqs(f"devkit-{protocol}", client, pass_time, server.now)
 
 
 @asynccontextmanager

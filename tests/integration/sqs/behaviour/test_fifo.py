@@ -157,6 +157,18 @@ async def test_an_expired_handle_deletes_nothing(sqs: Sqs) -> None:
     assert await bodies(sqs, queue_url) == ["a"]
 
 
+async def test_an_expired_handle_hides_nothing(sqs: Sqs) -> None:
+    queue_url = await sqs.fifo_queue(VisibilityTimeout="1", **BY_CONTENT)
+    await send(sqs, queue_url, "g", "a")
+    (message,) = await sqs.receive_all(queue_url, 1)
+    await sqs.pass_time(1.1)
+    changing = sqs.client.change_message_visibility(
+        QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=30
+    )
+    assert await refusal(changing) == "AWS.SimpleQueueService.MessageNotInflight"
+    assert await bodies(sqs, queue_url) == ["a"]
+
+
 async def test_a_fifo_queues_name_ends_in_fifo(sqs: Sqs) -> None:
     for making in (sqs.queue(FifoQueue="true"), sqs.queue(".fifo")):
         assert await refusal(making) == INVALID_PARAMETER

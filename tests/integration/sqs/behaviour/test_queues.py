@@ -1,6 +1,5 @@
 """Queues: create, find, list, describe, change, empty, delete."""
 
-import asyncio
 from uuid import uuid4
 
 from tests.integration.sqs.behaviour.errors import INVALID_PARAMETER, NO_QUEUE, refusal
@@ -99,25 +98,6 @@ async def test_a_queue_is_found_by_its_name(sqs: Sqs) -> None:
     assert await refusal(sqs.client.get_queue_url(QueueName=name + "-other")) == NO_QUEUE
 
 
-async def test_queues_are_listed_by_prefix_and_page_by_page(sqs: Sqs) -> None:
-    prefix = f"list-{uuid4().hex}"
-    made = [await sqs.named_queue(f"{prefix}-{number}") for number in range(5)]
-    answer = await sqs.client.list_queues(QueueNamePrefix=prefix)
-    assert sorted(answer["QueueUrls"]) == sorted(made)
-    pages, token = [], ""
-    async with asyncio.timeout(60):
-        while True:
-            page = await sqs.client.list_queues(
-                QueueNamePrefix=prefix, MaxResults=2, **({"NextToken": token} if token else {})
-            )
-            pages.append(page["QueueUrls"])
-            token = page.get("NextToken", "")
-            if not token:
-                break
-    assert [len(each) for each in pages] == [2, 2, 1]
-    assert sorted(url for each in pages for url in each) == sorted(made)
-
-
 async def test_a_prefix_that_no_queue_has_lists_nothing(sqs: Sqs) -> None:
     answer = await sqs.client.list_queues(QueueNamePrefix=f"none-{uuid4().hex}")
     assert not answer.get("QueueUrls")
@@ -131,17 +111,6 @@ async def test_a_deleted_queue_is_gone(sqs: Sqs) -> None:
     assert await refusal(sqs.client.receive_message(QueueUrl=queue_url)) == NO_QUEUE
 
 
-async def test_the_name_of_a_deleted_queue_is_free_after_a_minute(sqs: Sqs) -> None:
-    queue_url = await sqs.queue()
-    name = queue_url.rpartition("/")[2]
-    sqs.made.remove(queue_url)
-    await sqs.client.delete_queue(QueueUrl=queue_url)
-    code = await refusal(sqs.client.create_queue(QueueName=name))
-    assert code == PREFIX + "QueueDeletedRecently"
-    await sqs.pass_time(61)
-    assert await sqs.named_queue(name) == queue_url
-
-
 async def test_purging_deletes_every_message(sqs: Sqs) -> None:
     queue_url = await sqs.queue(VisibilityTimeout="600")
     await sqs.send(queue_url, "a", "b")
@@ -149,19 +118,3 @@ async def test_purging_deletes_every_message(sqs: Sqs) -> None:
     await sqs.client.purge_queue(QueueUrl=queue_url)
     assert await sqs.counts(queue_url) == (0, 0, 0)
     await sqs.client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-
-
-async def test_purging_twice_within_a_minute_is_refused(sqs: Sqs) -> None:
-    queue_url = await sqs.queue()
-    await sqs.client.purge_queue(QueueUrl=queue_url)
-    code = await refusal(sqs.client.purge_queue(QueueUrl=queue_url))
-    assert code == PREFIX + "PurgeQueueInProgress"
-    await sqs.pass_time(61)
-    await sqs.client.purge_queue(QueueUrl=queue_url)
-
-
-async def test_a_queue_has_tags(sqs: Sqs) -> None:
-    queue_url = await sqs.queue()
-    await sqs.client.tag_queue(QueueUrl=queue_url, Tags={"team": "data", "stage": "<test>"})
-    await sqs.client.untag_queue(QueueUrl=queue_url, TagKeys=["team"])
-    assert (await sqs.client.list_queue_tags(QueueUrl=queue_url))["Tags"] == {"stage": "<test>"}

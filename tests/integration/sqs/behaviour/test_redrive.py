@@ -5,7 +5,6 @@ import json
 
 from tests.integration.sqs.behaviour.errors import INVALID_PARAMETER, refusal
 from tests.integration.sqs.behaviour.servers import Sqs
-from tests.waiting import eventually
 
 
 async def redriven(
@@ -59,12 +58,6 @@ async def test_a_poll_of_the_dead_letter_queue_ends_when_one_comes(sqs: Sqs) -> 
             assert [each["Body"] for each in await poll] == ["poison"]
 
 
-async def test_a_dead_letter_queue_lists_its_sources(sqs: Sqs) -> None:
-    source, dead_letters = await redriven(sqs)
-    answer = await sqs.client.list_dead_letter_source_queues(QueueUrl=dead_letters)
-    assert answer["queueUrls"] == [source]
-
-
 async def test_a_redrive_policy_must_name_a_queue(sqs: Sqs) -> None:
     arn = (await sqs.arn(await sqs.queue())) + "-other"
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
@@ -93,53 +86,6 @@ async def test_a_redrive_policy_can_be_taken_back(sqs: Sqs) -> None:
     for _ in range(2):
         assert len(await sqs.receive_all(source, 1)) == 1
         await sqs.pass_time(1.1)
-
-
-async def test_a_move_task_brings_messages_back_as_new_ones(sqs: Sqs) -> None:
-    source, dead_letters = await redriven(sqs)
-    (sent,) = await sqs.send(source, "poison")
-    await sqs.receive_all(source, 1)
-    await sqs.pass_time(1.1)
-    assert await sqs.is_empty(source)
-    dead_arn = await sqs.arn(dead_letters)
-    await sqs.client.start_message_move_task(SourceArn=dead_arn)
-
-    async def is_moved() -> bool:
-        answer = await sqs.client.list_message_move_tasks(SourceArn=dead_arn)
-        return answer["Results"][0]["Status"] == "COMPLETED"
-
-    await eventually(is_moved, within_seconds=60)
-    (message,) = await sqs.receive_all(source, 1)
-    assert message["Body"] == "poison"
-    assert message["MessageId"] != sent
-    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
-    assert await sqs.counts(dead_letters) == (0, 0, 0)
-
-
-async def test_a_move_task_may_name_another_destination(sqs: Sqs) -> None:
-    source, dead_letters = await redriven(sqs)
-    other = await sqs.queue()
-    await sqs.send(source, "poison")
-    await sqs.receive_all(source, 1)
-    await sqs.pass_time(1.1)
-    assert await sqs.is_empty(source)
-    await sqs.client.start_message_move_task(
-        SourceArn=await sqs.arn(dead_letters), DestinationArn=await sqs.arn(other)
-    )
-    async with asyncio.timeout(60):
-        assert [each["Body"] for each in await sqs.receive_all(other, 1)] == ["poison"]
-    assert await sqs.is_empty(source)
-
-
-async def test_a_move_task_starts_at_a_dead_letter_queue(sqs: Sqs) -> None:
-    arn = await sqs.arn(await sqs.queue())
-    assert await refusal(sqs.client.start_message_move_task(SourceArn=arn)) == INVALID_PARAMETER
-
-
-async def test_a_move_task_of_no_queue_is_refused(sqs: Sqs) -> None:
-    arn = (await sqs.arn(await sqs.queue())) + "-other"
-    code = await refusal(sqs.client.start_message_move_task(SourceArn=arn))
-    assert code == "ResourceNotFoundException"
 
 
 async def test_a_fifo_message_dies_and_comes_back_in_its_group(sqs: Sqs) -> None:

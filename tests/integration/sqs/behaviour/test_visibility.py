@@ -98,17 +98,36 @@ async def test_a_batch_of_changes_tells_which_failed(sqs: Sqs) -> None:
     assert await sqs.counts(queue_url) == (1, 1, 0)
 
 
-async def test_a_message_that_is_visible_again_is_not_in_flight(sqs: Sqs) -> None:
+async def test_an_expired_handle_hides_the_message_again(sqs: Sqs) -> None:
     queue_url = await sqs.queue(VisibilityTimeout="1")
     await sqs.send(queue_url, "body")
     (message,) = await sqs.receive_all(queue_url, 1)
     await sqs.pass_time(1.1)
-    code = await refusal(
-        sqs.client.change_message_visibility(
-            QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=30
-        )
+    handle = message["ReceiptHandle"]
+    await sqs.client.change_message_visibility(
+        QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=30
     )
-    assert code == "AWS.SimpleQueueService.MessageNotInflight"
+    assert await sqs.counts(queue_url) == (0, 1, 0)
+    assert await sqs.is_empty(queue_url)
+    await sqs.client.change_message_visibility(
+        QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=0
+    )
+    for _ in range(2):  # once, although it was made visible twice
+        received = await sqs.receive(queue_url, wait_seconds=0, VisibilityTimeout=0)
+        assert len(received) == 1
+
+
+async def test_a_superseded_handle_changes_the_visibility(sqs: Sqs) -> None:
+    queue_url = await sqs.queue(VisibilityTimeout="1")
+    await sqs.send(queue_url, "body")
+    (first,) = await sqs.receive_all(queue_url, 1)
+    await sqs.pass_time(1.1)
+    await sqs.receive_all(queue_url, 1)
+    for seconds, counts in ((30, (0, 1, 0)), (0, (1, 0, 0)), (30, (0, 1, 0))):
+        await sqs.client.change_message_visibility(
+            QueueUrl=queue_url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=seconds
+        )
+        assert await sqs.counts(queue_url) == counts
 
 
 async def test_a_deleted_message_cannot_be_hidden(sqs: Sqs) -> None:
