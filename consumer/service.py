@@ -261,6 +261,7 @@ def _limits(settings: Settings, attributes: QueueAttributes) -> PipelineLimits:
         visibility_seconds=attributes.visibility_seconds,
         max_pollers=sqs.max_pollers,
         max_deleters=sqs.max_concurrent_deletes,
+        max_extenders=sqs.max_concurrent_extends,
         writers=flow.writers,
         max_in_flight_messages=flow.max_in_flight_messages,
         max_in_flight_bytes=flow.max_in_flight_bytes,

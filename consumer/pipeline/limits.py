@@ -10,6 +10,7 @@ class PipelineLimits:
     visibility_seconds: int
     max_pollers: int
     max_deleters: int
+    max_extenders: int
     writers: int
     max_in_flight_messages: int
     max_in_flight_bytes: int

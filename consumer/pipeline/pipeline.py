@@ -28,10 +28,11 @@ from consumer.pipeline.retrying import Backoff, RetryState, run_batch_call
 from consumer.pipeline.visibility import Visibility
 from consumer.telemetry import events as telemetry
 
-# A receive of fewer messages shows that there are more pollers than the queue can fill.
-_SPARSE_RECEIVE = 5
-# Validated and masked without a pause: limits how long the event loop is blocked, and is enough for
-# the code to stay in the processor's caches.
+# A receive of fewer messages shows that there are more pollers than the queue can fill. With one
+# instead of half a receive, many pollers share a trickle for ever: none of them is ever empty.
+_SPARSE_RECEIVE = MESSAGES_A_CALL // 2
+# Validated and masked without a pause. Less, and the code leaves the processor's caches; more, and
+# the event loop is blocked for longer than a millisecond or two.
 _MESSAGES_PER_RUN = 150
 _BYTES_PER_RUN = 32 * 1024
 
@@ -55,6 +56,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._sink = sink
+        # Replaced by `transform_with`, read by writers.
         self._transform = transform
         self._limits = limits
         self._emit = emit
@@ -336,6 +338,7 @@ class Pipeline:
             source=self._source,
             in_flight=self._in_flight,
             visibility_seconds=self._limits.visibility_seconds,
+            max_calls=self._limits.max_extenders,
             retries=self._retry_state("ChangeMessageVisibilityBatch"),
             emit=self._emit,
             clock=self._clock,

@@ -10,10 +10,8 @@ from consumer.pipeline.ports import Source
 from consumer.pipeline.retrying import RetryState, in_tens, run_batch_call
 from consumer.telemetry import events as telemetry
 
-# Enough to extend 4,000 messages within half of a visibility timeout of 30 s at 100 ms a call.
-_OPEN_CALLS = 4
 # Enough for a throttled call, and few enough that a queue that is down does not delay a stop.
-_RELEASE_ATTEMPTS = 3
+RELEASE_ATTEMPTS = 3
 _RELEASED_SECONDS = 0
 
 
@@ -26,6 +24,7 @@ class Visibility:
         source: Source,
         in_flight: InFlight,
         visibility_seconds: int,
+        max_calls: int,
         retries: RetryState,
         emit: telemetry.Listener,
         clock: Callable[[], float],
@@ -33,6 +32,7 @@ class Visibility:
         self._source = source
         self._in_flight = in_flight
         self._seconds = visibility_seconds
+        self._max_calls = max_calls
         # Written by the heartbeat, and by `release_all` at a stop.
         self._retries = retries
         self._emit = emit
@@ -58,7 +58,7 @@ class Visibility:
         timeout ends.
         """
         held = len(self._in_flight)
-        for attempts_left in reversed(range(_RELEASE_ATTEMPTS)):
+        for attempts_left in reversed(range(RELEASE_ATTEMPTS)):
             error = await self._call_in_tens(self._release, self._in_flight.everything())
             if error is None:
                 break
@@ -75,7 +75,7 @@ class Visibility:
         """Make the calls for all messages, some in parallel; return an error that ended it."""
         batches = list(in_tens(messages))
         left = iter(batches)
-        most_calls = 1 if self._retries.failing else _OPEN_CALLS
+        most_calls = 1 if self._retries.failing else self._max_calls
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(call(left)) for _ in batches[:most_calls]]
         return next((error for each in calls if (error := each.result())), None)

@@ -13,9 +13,6 @@ from consumer.settings.loading import DEFAULT_PATH, variable_of
 from consumer.settings.sections import Settings
 from consumer.sqs.queue import QueueAddress, region_in
 
-# Besides polls and deletes: heartbeats, queue attributes.
-_OTHER_OPEN_CALLS = 10
-
 
 def connection_settings_of(settings: Settings) -> ConnectionSettings:
     """Where the database is; raises SettingsError if postgres.dsn is not set."""
@@ -60,7 +57,7 @@ def queue_address_of(settings: Settings, wait_seconds: int) -> QueueAddress:
         region=sqs.region,
         transport=sqs.transport,
         protocol=sqs.protocol,
-        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + _OTHER_OPEN_CALLS,
+        max_open_calls=sqs.max_pollers + sqs.max_concurrent_deletes + sqs.max_concurrent_extends,
         longest_call_seconds=wait_seconds + sqs.call_timeout_seconds,
     )
 

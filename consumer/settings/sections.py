@@ -63,6 +63,7 @@ class SqsSettings(Section):
     wait_seconds: Annotated[int, Field(ge=1, le=20)] = 20
     max_pollers: Annotated[int, Field(ge=1, le=256)] = 16
     max_concurrent_deletes: Annotated[int, Field(ge=1, le=256)] = 16
+    max_concurrent_extends: Annotated[int, Field(ge=1, le=256)] = 4
     call_timeout_seconds: Seconds = 10
     poll_overdue_seconds: Seconds = 10
     transport: Literal["lean", "aiobotocore"] = "lean"

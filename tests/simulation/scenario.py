@@ -149,6 +149,7 @@ def _limits(rng: random.Random) -> PipelineLimits:
         visibility_seconds=VISIBILITY_SECONDS,
         max_pollers=rng.randrange(1, 5),
         max_deleters=rng.randrange(1, 4),
+        max_extenders=4,
         writers=rng.choice((1, 1, 2, 3)),
         max_in_flight_messages=rng.choice((10, 10, 20, 100)),
         max_in_flight_bytes=rng.choice((1000, 100_000)),

@@ -13,6 +13,7 @@ _LIMITS = PipelineLimits(
     visibility_seconds=30,
     max_pollers=2,
     max_deleters=1,
+    max_extenders=4,
     writers=1,
     max_in_flight_messages=10,
     max_in_flight_bytes=100_000,

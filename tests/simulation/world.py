@@ -5,9 +5,12 @@ import contextvars
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from consumer.messages import Message
 from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.ports import MESSAGES_A_CALL
+from consumer.pipeline.visibility import RELEASE_ATTEMPTS
 from consumer.telemetry import events as telemetry
 from tests.fakes.queue import MemoryQueue
 from tests.fakes.virtual_time import PROCESS, new_loop
@@ -25,10 +28,7 @@ from tests.simulation.scenario import (
 from tests.simulation.service import SERVICE, Service
 
 _DRAIN_PATIENCE_SECONDS = 900.0
-# Of the release at a stop: three attempts, each call up to its timeout, with pauses between.
-_RELEASE_ATTEMPTS = 3
-# The packets of calls that succeed in between.
-_STOP_SLACK_SECONDS = 5.0
+_STOP_SLACK_SECONDS = 1.0
 # For so long after a call of its own met a trouble, a replica is not to blame for what expires.
 _BLAMELESS_SECONDS = 3.0 * VISIBILITY_SECONDS
 _RESTART_SECONDS = 10.0
@@ -130,11 +130,15 @@ class World:
 
     @property
     def longest_stop_seconds(self) -> float:
-        """A poll, the drain, and the release with its pauses: what a stop may take at most."""
+        """The last poll, the drain, and the release: what a stop may take at most.
+
+        In a release each batch succeeds once, and each attempt ends at its first failure.
+        """
         limits = self.scenario.limits
         poll = self.scenario.wait_seconds + CALL_TIMEOUT_SECONDS
-        pauses = (_RELEASE_ATTEMPTS - 1) * limits.max_pause_seconds
-        release = _RELEASE_ATTEMPTS * CALL_TIMEOUT_SECONDS + pauses
+        calls = ceil(limits.max_in_flight_messages / MESSAGES_A_CALL) + RELEASE_ATTEMPTS
+        pauses = (RELEASE_ATTEMPTS - 1) * limits.max_pause_seconds
+        release = calls * CALL_TIMEOUT_SECONDS + pauses
         return poll + limits.drain_seconds + release + _STOP_SLACK_SECONDS
 
     def _report_if_stuck(self, name: str) -> None:

@@ -3,7 +3,6 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 import pytest
 
@@ -28,6 +27,7 @@ LIMITS = PipelineLimits(
     visibility_seconds=30,
     max_pollers=16,
     max_deleters=16,
+    max_extenders=4,
     writers=1,
     max_in_flight_messages=4000,
     max_in_flight_bytes=64 * 1024 * 1024,
@@ -585,10 +585,14 @@ def test_others_have_a_turn_after_150_small_messages_of_a_batch() -> None:
         w = world()
         transform = RunsAndTurns()
         w.pipeline.transform_with(transform)
-        small = [Message(str(UUID(int=n)), "", "{}", 0, 2) for n in range(400)]
-        outcomes = await w.pipeline._validate_and_mask(small)
-        assert [outcome.message for outcome in outcomes] == small
-        assert transform.noted[:5] == [150, "turn", 150, "turn", 100]
+        w.database.commit_seconds = 60.0  # while the first message is written, the rest arrives
+        w.queue.send("first")
+        async with w.running():
+            await until(lambda: w.pipeline.in_flight)
+            w.queue.send(*(str(n) for n in range(400)))
+            await until(lambda: not w.queue.remaining)
+        assert transform.noted == [1, "turn", 150, "turn", 150, "turn", 100, "turn"]
+        assert w.database.batches == [1, 400]
 
     run_virtually(scenario())
 

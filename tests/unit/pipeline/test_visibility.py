@@ -30,6 +30,7 @@ class World:
             source=self.queue,
             in_flight=self.in_flight,
             visibility_seconds=30,
+            max_calls=4,
             retries=RetryState(
                 _EXTEND, Backoff(0.2, 3.0, lambda _, high: high), self.events.append
             ),
