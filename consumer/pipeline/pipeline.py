@@ -56,8 +56,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._sink = sink
-        # Replaced by `transform_with`, read by writers.
-        self._transform = transform
+        self._transform = transform  # replaced by `transform_with`, read by writers
         self._limits = limits
         self._emit = emit
         self._clock = clock
