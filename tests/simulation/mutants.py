@@ -1,99 +1,38 @@
-"""The service with one thing broken each; the checker must catch all of them."""
+"""The service with one thing broken each; the checker must catch all of them.
+
+A mutant replaces a port, or it is the pipeline's own source with one place changed.
+"""
 
 import asyncio
+import inspect
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from unittest.mock import patch
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from types import ModuleType
 
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-from consumer.events.transform import Transform
-from consumer.events.user_login import UserLogin
-from consumer.masking import mask
-from consumer.masking.ciphers import base64url_decode, base64url_encode
-from consumer.masking.key_ring import KeyRing
-from consumer.masking.mask import Mode
-from consumer.messages import Message, Outcome, Row, Written
+from consumer.errors import DatabaseError
+from consumer.messages import Message, Outcome, Quarantined, Reason, Row, Written
+from consumer.pipeline import pipeline
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.ports import BatchFailure
-from consumer.pipeline.retrying import Backoff
-from consumer.telemetry import events as telemetry
+from consumer.pipeline.ports import BatchFailure, MessageTransform
 from tests.fakes.database import MemoryDatabase
-from tests.history.checker import Kind
-from tests.history.rules import rules_of
-from tests.simulation.edges import LyingSource
-from tests.simulation.service import KINDS, RING, SERVICE, Service, database
+from tests.history.checker import Kind, Recover
+from tests.history.steps import Step
+from tests.simulation.edges import LyingSink, LyingSource
+from tests.simulation.service import SERVICE, Service, database
 
 
-class DeletesBeforeCommit(Pipeline):
-    def _start_tracking(self, messages: Sequence[Message], started: float) -> None:
-        super()._start_tracking(messages, started)
-        self._to_delete.extend(messages)
-        self._committed.set()
+class NeverExtends(LyingSource):
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
+        return () if seconds else await super().extend(messages, seconds)
 
 
-class CountsBeforeCommit(Pipeline):
-    async def _commit(self, batch: Sequence[Outcome], backoff: Backoff) -> None:
-        rows = sum(isinstance(outcome, Row) for outcome in batch)
-        self._emit(telemetry.Committed(rows, {}, 0, 0.0, ()))
-        await super()._commit(batch, backoff)
-
-    def _pass_to_deleters(self, batch: Sequence[Outcome], written: Written, seconds: float) -> None:
-        del written, seconds
-        self._to_delete.extend(outcome.message for outcome in batch)
-        self._committed.set()
-
-
-class StopsHeartbeatAtShutdown(Pipeline):
-    async def run(self, stop: asyncio.Event) -> None:
-        heartbeat = self._visibility.heartbeat
-
-        async def until_stop() -> None:
-            task = asyncio.create_task(heartbeat())
-            await stop.wait()
-            task.cancel()
-            await asyncio.wait([task])
-
-        with patch.object(self._visibility, "heartbeat", until_stop):
-            await super().run(stop)
-
-
-class NeverExtends(Pipeline):
-    async def run(self, stop: asyncio.Event) -> None:
-        with patch.object(self._visibility, "heartbeat", asyncio.Event().wait):
-            await super().run(stop)
-
-
-class ReleasesNothing(Pipeline):
-    async def run(self, stop: asyncio.Event) -> None:
-        async def nothing() -> int:
-            return 0
-
-        with patch.object(self._visibility, "release_all", nothing):
-            await super().run(stop)
-
-
-class ForgetsToReportRoom(Pipeline):
-    """A poll that brought nothing leaves one that waits for its room waiting for ever."""
-
-    async def _long_poll(self, started: float) -> Sequence[Message]:
-        with patch.object(self._room_changed, "set", lambda: None):
-            return await super()._long_poll(started)
-
-
-class WakesNobodyAtStop(Pipeline):
-    """A poller that waits for room does not notice the stop."""
-
-    async def run(self, stop: asyncio.Event) -> None:
-        wake = self._room_changed.set
-
-        def wake_before_stop() -> None:
-            if not stop.is_set():
-                wake()
-
-        with patch.object(self._room_changed, "set", wake_before_stop):
-            await super().run(stop)
+class ReleasesNothing(LyingSource):
+    async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
+        return await super().extend(messages, seconds) if seconds else ()
 
 
 class FailedNotRead(LyingSource):
@@ -102,59 +41,121 @@ class FailedNotRead(LyingSource):
         return ()
 
 
-class WithoutLedger(MemoryDatabase):
-    def _fresh(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
-        return batch
+class AcknowledgesBeforeCommit(LyingSink):
+    """Like a database with synchronous_commit off whose replica is killed before the commit."""
+
+    async def write(self, batch: Sequence[Outcome]) -> Written:
+        asyncio.get_running_loop().call_later(0.1, self._commit_late, batch)
+        messages = [outcome.message for outcome in batch]
+        self.line.world.note(Step.ACKNOWLEDGED, messages, self.line.replica)
+        reasons = Counter(each.reason for each in batch if isinstance(each, Quarantined))
+        return Written(len(batch) - reasons.total(), dict(reasons), 0)
+
+    def _commit_late(self, batch: Sequence[Outcome]) -> None:
+        with suppress(DatabaseError):
+            self.database.commit(batch)
 
 
-class _RandomSiv:
-    """AES-SIV with a random IV beside it, as one who fears equal tokens would have it."""
+def without_ledger() -> MemoryDatabase:
+    return replace(database(), has_ledger=False)
 
-    def __init__(self, key_ring: KeyRing, kid: str, column: str) -> None:
-        self._aead = AESSIV(key_ring.derive(kid, column, "siv", 64))
 
-    def seal(self, data: bytes) -> str:
-        iv = os.urandom(16)
-        return base64url_encode(iv + self._aead.encrypt(data, [iv]))
+@dataclass(frozen=True, slots=True)
+class RandomIv:
+    """Makes another token of a value each time, as a random IV does; each of them recovers."""
 
-    def open(self, text: str) -> bytes:
-        sealed = base64url_decode(text)
-        assert sealed is not None
-        return self._aead.decrypt(sealed[16:], [sealed[:16]])
+    transform: MessageTransform
+    columns: Mapping[int, Recover]
+
+    def each(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        return [self._salted(outcome) for outcome in self.transform.each(messages)]
+
+    def _salted(self, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome, Row):
+            return outcome
+        values = list(outcome.values)
+        for column in self.columns:
+            if values[column] is not None:
+                values[column] = f"{values[column]}~{os.urandom(8).hex()}"
+        return outcome._replace(values=tuple(values))
+
+    def quarantine(self, message: Message, reason: Reason, field_name: str | None) -> Quarantined:
+        return self.transform.quarantine(message, reason, field_name)
+
+    def recover(self, column: int, token: str) -> str:
+        return self.columns[column](token.partition("~")[0])
 
 
 def _random_iv() -> Service:
-    with patch.object(mask, "_CIPHERS", {**mask._CIPHERS, Mode.SIV: _RandomSiv}):
-        recover = rules_of(UserLogin, KINDS, RING).recover
-        transform = Transform(UserLogin, KINDS, RING)
+    transform = RandomIv(SERVICE.transform, SERVICE.rules.recover)
+    recover = {column: partial(transform.recover, column) for column in transform.columns}
     return replace(SERVICE, transform=transform, rules=replace(SERVICE.rules, recover=recover))
 
 
-def _without_ledger() -> MemoryDatabase:
-    honest = database()
-    return WithoutLedger(refuses=honest.refuses, constraint=honest.constraint)
+def _edited(old: str, new: str) -> Service:
+    """The service with another pipeline: in its source, `new` stands in the place of `old`."""
+    source = inspect.getsource(pipeline)
+    assert source.count(old) == 1, f"{source.count(old)} places in the pipeline: {old}"
+    module = ModuleType("edited_pipeline")
+    exec(compile(source.replace(old, new), module.__name__, "exec"), vars(module))  # noqa: S102  # our own source
+    edited: type[Pipeline] = module.Pipeline
+    return replace(SERVICE, pipeline=edited)
 
+
+DELETES_BEFORE_COMMIT = _edited(
+    """
+                written = await self._sink.write(batch)
+""",
+    """
+                self._to_delete.extend(outcome.message for outcome in batch)
+                self._committed.set()
+                written = await self._sink.write(batch)
+""",
+)
+STOPS_HEARTBEAT_AT_SHUTDOWN = _edited(
+    """
+                self._emit(telemetry.Stopping(self.in_flight))
+""",
+    """
+                self._emit(telemetry.Stopping(self.in_flight))
+                heartbeat.cancel()
+""",
+)
+# A poller that waits for room does not notice the stop.
+WAKES_NO_POLLER_AT_STOP = _edited(
+    """
+                self._emit(telemetry.Stopping(self.in_flight))
+                self._room_changed.set()
+""",
+    """
+                self._emit(telemetry.Stopping(self.in_flight))
+""",
+)
+# A poller that waits for room does not notice that another's poll brought nothing.
+FORGETS_TO_REPORT_ROOM = _edited(
+    """
+            self._in_flight.close_poll(messages)
+            self._room_changed.set()
+""",
+    """
+            self._in_flight.close_poll(messages)
+""",
+)
+_ACKNOWLEDGES_BEFORE_COMMIT = replace(SERVICE, sink=AcknowledgesBeforeCommit)
+_RANDOM_IV = _random_iv()
 
 # By name: the service, and what it must be convicted of.
 MUTANTS: Mapping[str, tuple[Service, Kind]] = {
-    "delete before commit": (
-        replace(SERVICE, pipeline=DeletesBeforeCommit),
-        Kind.DELETED_BEFORE_COMMITTED,
-    ),
-    "delete before commit, and then killed": (
-        replace(SERVICE, pipeline=DeletesBeforeCommit),
-        Kind.LOST,
-    ),
-    "counting before commit": (replace(SERVICE, pipeline=CountsBeforeCommit), Kind.OVERCOUNTED),
-    "heartbeat that stops at shutdown": (
-        replace(SERVICE, pipeline=StopsHeartbeatAtShutdown),
-        Kind.LEFT_TO_EXPIRE,
-    ),
-    "no heartbeat": (replace(SERVICE, pipeline=NeverExtends), Kind.LEFT_TO_EXPIRE),
-    "nobody woken at a stop": (replace(SERVICE, pipeline=WakesNobodyAtStop), Kind.STUCK),
-    "nothing released": (replace(SERVICE, pipeline=ReleasesNothing), Kind.LEFT_IN_FLIGHT),
+    "delete before commit": (DELETES_BEFORE_COMMIT, Kind.DELETED_BEFORE_COMMITTED),
+    "delete before commit, and then killed": (DELETES_BEFORE_COMMIT, Kind.LOST),
+    "acknowledged before commit": (_ACKNOWLEDGES_BEFORE_COMMIT, Kind.DELETED_BEFORE_COMMITTED),
+    "counting before commit": (_ACKNOWLEDGES_BEFORE_COMMIT, Kind.OVERCOUNTED),
+    "heartbeat that stops at shutdown": (STOPS_HEARTBEAT_AT_SHUTDOWN, Kind.LEFT_TO_EXPIRE),
+    "no heartbeat": (replace(SERVICE, source=NeverExtends), Kind.LEFT_TO_EXPIRE),
+    "no poller woken at a stop": (WAKES_NO_POLLER_AT_STOP, Kind.STUCK),
+    "nothing released": (replace(SERVICE, source=ReleasesNothing), Kind.LEFT_IN_FLIGHT),
     "Failed not read": (replace(SERVICE, source=FailedNotRead), Kind.OVERCOUNTED),
-    "ledger off": (replace(SERVICE, database=_without_ledger), Kind.DUPLICATED),
-    "random IV": (_random_iv(), Kind.WRONG_CONTENT),
-    "random IV, one value twice": (_random_iv(), Kind.TWO_TOKENS),
+    "ledger off": (replace(SERVICE, database=without_ledger), Kind.DUPLICATED),
+    "random IV": (_RANDOM_IV, Kind.WRONG_CONTENT),
+    "random IV, one value twice": (_RANDOM_IV, Kind.TWO_TOKENS),
 }

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from consumer.pipeline.limits import PipelineLimits
 from tests.history.checker import Kind
-from tests.simulation.mutants import ForgetsToReportRoom
+from tests.simulation.mutants import FORGETS_TO_REPORT_ROOM
 from tests.simulation.scenario import RECEIVE, Scenario, Spell, Trouble
-from tests.simulation.service import SERVICE
 from tests.simulation.world import run
 
 _LIMITS = PipelineLimits(
@@ -46,5 +45,4 @@ def test_a_poll_that_failed_gives_its_room_to_one_that_waits_for_it() -> None:
         spells=(Spell(RECEIVE, Trouble.FAILS, start=0.04, end=5.0, chance=1.0),),
     )
     assert run(scenario).verdict.kept
-    mutant = replace(SERVICE, pipeline=ForgetsToReportRoom)
-    assert Kind.LOST in run(scenario, mutant).verdict.kinds
+    assert Kind.LOST in run(scenario, FORGETS_TO_REPORT_ROOM).verdict.kinds
