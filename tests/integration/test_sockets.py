@@ -10,6 +10,7 @@ import pytest
 
 from consumer.postgres.connection import ConnectionSettings, connect
 from consumer.sqs.http import HttpClient, HttpError
+from tests.databases import at_port
 from tests.faults.harness import proxy as harness
 from tests.faults.harness.errors import CannotBeMadeError
 from tests.faults.harness.proxy import (
@@ -106,8 +107,7 @@ async def test_a_statement_on_a_connection_that_was_dropped_fails(database: str)
     target = urlsplit(database)
     assert target.port is not None
     async with Proxy(target.port, is_sql_request).running() as proxy:
-        through = target._replace(netloc=f"{target.username}@127.0.0.1:{proxy.port}").geturl()
-        connection = await connect(ConnectionSettings(through))
+        connection = await connect(ConnectionSettings(at_port(database, proxy.port)))
         await connection.execute("SELECT 1")
         proxy.go_deaf()
         with pytest.raises((OSError, asyncpg.PostgresConnectionError)):

@@ -21,6 +21,7 @@ from consumer.masking.key_ring import KeyRing
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import migrate
 from devkit.postgres import FAST_SETTINGS, PostgresServer
+from tests.databases import at_port
 from tests.faults.harness.judge import Refusal, verdict_of, with_leaks
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
 from tests.faults.harness.queue import Queue, running_queue
@@ -123,7 +124,6 @@ class Rig:
     def variables(self) -> Mapping[str, str]:
         """What a replica is started with."""
         endpoint = f"http://127.0.0.1:{self.network_to_queue.port}"
-        host = f"postgres@127.0.0.1:{self.network_to_database.port}"
         return {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -132,7 +132,7 @@ class Rig:
             "CONSUMER_SQS__QUEUE_URL": endpoint + urlsplit(self.queue.url).path,
             "CONSUMER_SQS__REGION": "us-east-1",
             "CONSUMER_SQS__WAIT_SECONDS": "2",  # so that a stop on an empty queue is short
-            "CONSUMER_POSTGRES__DSN": urlsplit(self.dsn)._replace(netloc=host).geturl(),
+            "CONSUMER_POSTGRES__DSN": at_port(self.dsn, self.network_to_database.port),
             "CONSUMER_MASKING__KEYRING": self.ring.to_json(),
             "CONSUMER_HTTP__PORT": "0",
             "CONSUMER_LOGS__FORMAT": "json",
@@ -279,7 +279,7 @@ async def open_rig(plan: Plan) -> AsyncIterator[Rig]:
                 await connection.execute(statement)
         target = postgres.port
         if plan.pgbouncer is not None:
-            pooled = running_pgbouncer(plan.pgbouncer, folder, target)
+            pooled = running_pgbouncer(plan.pgbouncer, folder, postgres.dsn())
             target = await stack.enter_async_context(pooled)
         queue = await stack.enter_async_context(
             running_queue(folder, visibility_seconds=plan.visibility_seconds, seed=plan.seed)

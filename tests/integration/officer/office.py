@@ -5,7 +5,6 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 import asyncpg
 from click.testing import CliRunner
@@ -19,6 +18,7 @@ from consumer.messages import Message
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.inspect import inspect_table
 from consumer.postgres.sink import PostgresSink, WriteStatement
+from tests.databases import as_role
 
 SENT_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -101,9 +101,7 @@ class Office:
 
     def as_role(self, name: str) -> "Office":
         """The same, logged in as another role."""
-        parts = urlsplit(self.dsn)
-        netloc = f"{name}@{parts.netloc.rpartition('@')[2]}"
-        return replace(self, dsn=parts._replace(netloc=netloc).geturl())
+        return replace(self, dsn=as_role(self.dsn, name))
 
     def with_ring(self, ring: KeyRing) -> "Office":
         return replace(self, ring=ring)

@@ -11,6 +11,7 @@ import pytest
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.schema import ROLES
 from tests.consumers import Place
+from tests.databases import login_of
 from tests.integration.officer.office import Office, login, rotated
 
 WRITER, ANALYST, OFFICER, MAINTENANCE = ROLES
@@ -82,7 +83,7 @@ async def granted(office: Office) -> AsyncIterator[dict[str, Office]]:
     names = {role: f"{role}_of_{database}"[:60] for role in ROLES}
     async with connected(ConnectionSettings(office.dsn)) as owner:
         for role, name in names.items():
-            await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE {role}")
+            await owner.execute(f"CREATE ROLE {name} {login_of(office.dsn)} IN ROLE {role}")
         yield {role: office.as_role(name) for role, name in names.items()}
         for name in names.values():
             await owner.execute(f"DROP ROLE {name}")

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from tests.databases import at_port
+
 
 class Relay:
     """Passes bytes between its clients and the server until it is to be silent."""
@@ -39,9 +41,7 @@ class Relay:
     async def running(self) -> AsyncIterator["Relay"]:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        self.dsn = self._target._replace(
-            netloc=f"{self._target.username}@127.0.0.1:{port}"
-        ).geturl()
+        self.dsn = at_port(self._target.geturl(), port)
         try:
             yield self
         finally:

@@ -10,6 +10,7 @@ from consumer.errors import DatabaseRefusedError, DataRejectedError
 from consumer.messages import Outcome, Written
 from consumer.postgres.connection import ConnectionSettings, connected
 from consumer.postgres.sink import PostgresSink
+from tests.databases import as_role, login_of
 from tests.integration.postgres.outcomes import WRITE, quarantined, row
 
 
@@ -57,12 +58,11 @@ async def test_a_role_that_only_writes_learns_of_a_missing_partition_too(
     await partition_by_day(admin)
     name = urlsplit(any_database).path[1:]
     await admin.execute(
-        f"CREATE ROLE {name} LOGIN; GRANT INSERT ON user_logins TO {name};"
+        f"CREATE ROLE {name} {login_of(any_database)}; GRANT INSERT ON user_logins TO {name};"
         f"GRANT USAGE ON SCHEMA consumer TO {name};"
         f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA consumer TO {name}"
     )
-    parts = urlsplit(any_database)
-    dsn = parts._replace(netloc=f"{name}@{parts.hostname}:{parts.port}").geturl()
+    dsn = as_role(any_database, name)
     try:
         async with PostgresSink(ConnectionSettings(dsn), WRITE) as sink:
             with pytest.raises(DatabaseRefusedError, match="takes a row by its create_date"):

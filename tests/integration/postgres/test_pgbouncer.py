@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +15,7 @@ from consumer.postgres.inspect import inspect_table
 from consumer.postgres.key_registry import register_fingerprints
 from consumer.postgres.schema import migrate, prune_ledger
 from consumer.postgres.sink import PostgresSink
+from tests.databases import at_port
 from tests.integration.postgres.outcomes import KINDS, SENT_MS, USER_LOGINS, WRITE, quarantined, row
 from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 
@@ -36,12 +36,9 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 async def pooled(database: str, folder: Path) -> AsyncIterator[ConnectionSettings]:
     """The database behind a PgBouncer with two server connections in transaction mode."""
-    target = urlsplit(database)
     assert PGBOUNCER is not None
-    assert target.port is not None
-    async with running_pgbouncer(PGBOUNCER, folder, target.port, connections=2) as port:
-        dsn = target._replace(netloc=f"{target.username}@127.0.0.1:{port}").geturl()
-        yield ConnectionSettings(dsn, statement_cache_size=0, max_connections=6)
+    async with running_pgbouncer(PGBOUNCER, folder, database, connections=2) as port:
+        yield ConnectionSettings(at_port(database, port), statement_cache_size=0, max_connections=6)
 
 
 async def test_more_writers_than_server_connections_write_each_message_once(
