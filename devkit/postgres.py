@@ -43,7 +43,7 @@ _PORTS = range(15_000, 30_000)
 
 # A background job of sh gets no stdin. Only the server and its children keep stdout open, so
 # that its end of file says that all of them are gone.
-_RUN_UNTIL_TOLD = """
+_RUN_UNTIL_ASKED = """
 exec 2>>"$1"
 shift
 "$@" </dev/null &
@@ -166,7 +166,7 @@ class PostgresServer:
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
         listen = ("-h", "127.0.0.1", "-p", str(self.port), "-c", "unix_socket_directories=")
         self._shell = _spawn(
-            _RUN_UNTIL_TOLD,
+            _RUN_UNTIL_ASKED,
             self.log_path,
             self._bindir / "postgres",
             "-D",

@@ -19,7 +19,7 @@ from devkit.sqs.server import SqsServer
 @click.option("--port", default=9324, show_default=True, help="The port; 0 for a free one.")
 @click.option("--queue", "names", multiple=True, metavar="NAME", help="A queue to create.")
 def main(host: str, port: int, names: tuple[str, ...]) -> None:
-    """Run until told to stop."""
+    """Serve until SIGINT or SIGTERM."""
     try:
         run_async(_serve(host, port, names))
     except OSError as error:

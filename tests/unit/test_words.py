@@ -64,12 +64,8 @@ def _files() -> Iterator[Path]:
         *("Makefile", "Dockerfile", "docker-compose.yml", "deploy/*.*"),
     ):
         for path in ROOT.glob(pattern):
-            if not _says_what_was(path) and not path.is_relative_to(_EXEMPT):
+            if not _says_what_was(path):
                 yield path
-
-
-# Being rewritten.
-_EXEMPT = ROOT / "devkit" / "sqs"
 
 
 def _says_what_was(path: Path) -> bool:
