@@ -69,7 +69,10 @@ _LOG_EVENTS = """\
 
 The log goes to standard error, a line for each event: as JSON, or readable on a terminal. No line
 holds a value of a message. Of failures that look alike, one is logged in `logs.repeat_seconds`;
-`left_out` counts the others."""
+`left_out` counts the others.
+
+Two kinds of lines are no telemetry events: `ended`, with the totals of `consumer run`, and warnings
+of libraries, which name their `logger`."""
 
 
 def main() -> int:
