@@ -24,6 +24,7 @@ from devkit.postgres import (
 )
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.as_root
 as_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 LAUNCH_AND_HANG = textwrap.dedent("""

@@ -8,8 +8,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from consumer.masking.key_ring import KeyRing
 from consumer.settings.loading import load_settings
+
+pytestmark = pytest.mark.as_root
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "deploy" / "prepare.py"

@@ -21,7 +21,10 @@ from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 
 PGBOUNCER = find_pgbouncer()
 
-pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+pytestmark = [
+    pytest.mark.as_root,
+    pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed"),
+]
 
 
 @pytest.fixture
