@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import resource
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import psutil
 
 from tests.faults.catalogue.fault import Fault
-from tests.faults.harness.rig import DATABASE, Rig
+from tests.faults.harness.errors import CannotBeMadeError
+from tests.faults.harness.rig import DATABASE, Plan, Rig
 
 _MEMORY_BYTES = 200 << 20
 _BODY_BYTES = 1 << 20
 _BODIES = 400
 _CONNECTIONS = 1000
+_OTHER_FILES = 200
 _SLOW_SECONDS = 0.2
 
 
@@ -91,6 +94,22 @@ async def send_large_bodies(rig: Rig) -> None:
         rig.problems.append(f"a replica took {peak >> 20} MiB of memory")
 
 
+@contextmanager
+def many_open_files(plan: Plan) -> Iterator[Plan]:
+    """Anyone may raise the soft limit up to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _CONNECTIONS + _OTHER_FILES
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    except (OSError, ValueError) as error:
+        reason = f"{needed} open files are needed, the hard limit is {hard}"
+        raise CannotBeMadeError(reason) from error
+    try:
+        yield plan
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def flood_the_port(rig: Rig) -> None:
     """A thousand connections to a replica's HTTP port, each of which says a byte now and then."""
     replica = rig.replicas[0]
@@ -108,7 +127,8 @@ async def flood_the_port(rig: Rig) -> None:
 async def _be_slow(port: int | None, seconds: float) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:
-        with suppress(OSError, RuntimeError):  # uvloop's of a closed transport
+        # uvloop raises RuntimeError for a closed transport.
+        with suppress(ConnectionError, TimeoutError, RuntimeError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /metrics HTTP/1.1\r\n")
             while asyncio.get_running_loop().time() < deadline and not writer.is_closing():
@@ -126,5 +146,5 @@ def _threads(pid: int) -> int:
 FAULTS = (
     Fault(18, "the garbage corpus", send_garbage),
     Fault(19, "1 MiB bodies, database down, 200 MiB of memory", send_large_bodies),
-    Fault(25, "slowloris on the HTTP port", flood_the_port),
+    Fault(25, "slowloris on the HTTP port", flood_the_port, many_open_files),
 )

@@ -1,6 +1,7 @@
 """Faults of PostgreSQL and of the way to it: 4, 6 to 10, 17, 20, 21, 24 and 27."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -150,8 +151,9 @@ def _fill(path: Path) -> None:
             try:
                 while file.write(bytes(size)):
                     pass
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
 
 async def lock_table(rig: Rig) -> None:
