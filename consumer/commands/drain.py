@@ -25,7 +25,9 @@ from consumer.telemetry.totals import Totals
 @click.command()
 @click.pass_obj
 def drain(context: CommandContext) -> None:
-    """Consume the queue until two polls in a row find it empty, then end.
+    """Consume the queue until it is empty, then end.
+
+    It is empty after drain.empty_receives polls in a row without a message.
 
     The last line of the output is a JSON object: the numbers of messages received, written,
     duplicate, quarantined, deleted, and damaged, and the seconds that it took. Damaged messages

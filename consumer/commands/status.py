@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 _REFRESH_SECONDS = 0.1
@@ -32,8 +33,7 @@ class StatusLine(io.TextIOBase):
         if is_early or not self.isatty():
             return
         self._shown_at, self._text = now, text
-        self._stream.write(_CLEAR + text)
-        self._stream.flush()
+        self._write_line(text)
 
     def write(self, text: str) -> int:
         """Write above the line."""
@@ -49,7 +49,12 @@ class StatusLine(io.TextIOBase):
         """Take the line away."""
         if self._text:
             self._text = ""
-            self._stream.write(_CLEAR)
+            self._write_line("")
+
+    def _write_line(self, text: str) -> None:
+        # A terminal that is gone must not stop the work.
+        with suppress(OSError, ValueError):
+            self._stream.write(_CLEAR + text)
             self._stream.flush()
 
 

@@ -116,7 +116,10 @@ async def _call(operation: str, timeout_seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
-    except (*_TRANSIENT, ClientError, BotoCoreError) as failure:
+    except ConsumerError:
+        raise
+    # BLE001: a reply that is not AWS's, or a provider of credentials, may raise anything.
+    except Exception as failure:  # noqa: BLE001
         error = _error_of(operation, failure)
         try:
             raise error from None
@@ -133,7 +136,7 @@ def _error_of(operation: str, failure: Exception) -> ConsumerError:
             is_transient = code in _THROTTLED or status >= _SERVER_ERROR
         case _:
             code = type(failure).__name__
-            is_transient = isinstance(failure, _TRANSIENT)
+            is_transient = isinstance(failure, _TRANSIENT) or not isinstance(failure, BotoCoreError)
     if is_transient:
         return KeySourceError(operation, code)
     advice = _ADVICE.get(code)

@@ -124,6 +124,13 @@ async def test_a_ring_that_is_not_wrapped_is_refused_and_not_shown(
 async def _answering(status: int, code: str) -> AsyncIterator[str]:
     """A server that answers every call with the same error."""
     body = f'{{"__type": "{code}", "message": "not shown"}}'.encode()
+    async with _replying(status, body) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _replying(status: int, body: bytes) -> AsyncIterator[str]:
+    """A server that answers every call alike."""
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,6 +165,32 @@ async def test_refusals_end_the_start_and_the_rest_is_retried(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(error, match=f"GetSecretValue: {code}"):
             await load_key_ring(_secret("ring"))
+
+
+@pytest.mark.parametrize("body", [b"{}", b"<html>not shown</html>", b'"not shown"', b""])
+async def test_a_reply_that_is_none_of_awss_is_retried(
+    aws_admin: AwsAdmin, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    del aws_admin
+    async with _replying(200, body) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(KeySourceError, match="GetSecretValue: ") as failed:
+            await load_key_ring(_secret("ring"))
+    assert "not shown" not in carried_by(failed.value)
+
+
+async def test_credentials_that_a_process_prints_wrongly_are_asked_for_again(
+    aws_admin: AwsAdmin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del aws_admin
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = echo not-shown\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(KeySourceError, match="GetSecretValue: JSONDecodeError") as failed:
+        await load_key_ring(_secret("ring"))
+    assert "not-shown" not in carried_by(failed.value)
 
 
 async def test_a_server_that_is_not_there_is_retried(
