@@ -15,6 +15,14 @@ help: ## List the targets
 .PHONY: setup
 setup: $(SETUP) ## Make .venv from the hash-pinned lock
 
+# One at a time, so that two targets may be made at once in a new clone.
+LOCKED := import fcntl, subprocess, sys; \
+	own = open("pyproject.toml"); fcntl.flock(own, fcntl.LOCK_EX); sys.exit(subprocess.call(sys.argv[1:]))
+
+ifndef IS_LOCKED
+$(SETUP): locks/dev.txt pyproject.toml
+	@$(PYTHON) -c '$(LOCKED)' $(MAKE) --no-print-directory IS_LOCKED=1 $@
+else
 $(SETUP): locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -24,6 +32,7 @@ $(SETUP): locks/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+endif
 
 # What the targets that measure and release need, in the same environment.
 $(VENV)/.tools: $(SETUP) locks/tools.txt

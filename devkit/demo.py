@@ -6,10 +6,11 @@ import random
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 from pydantic import SecretStr
@@ -62,13 +63,7 @@ _QUARANTINE = """
 
 
 @click.command()
-@click.option(
-    "--messages",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="How many made-up messages to send; some are malformed.",
-)
+@click.option("--messages", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option(
     "--events",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -78,14 +73,8 @@ _QUARANTINE = """
 def demo(messages: int, events: Path | None, *, keep: bool) -> None:
     """Run the main job end to end, on an embedded queue and an embedded PostgreSQL.
 
-    Both are made for the occasion and gone afterwards.
-
-    \b
-    Examples:
-      python -m devkit.demo
-      python -m devkit.demo --messages 20000
-      python -m devkit.demo --events login-events.jsonl --keep
-    """  # noqa: D301 click takes the escape itself for "leave these lines as they are"
+    Made-up messages are sent, some of them malformed. Queue and database are gone afterwards.
+    """
     bodies = _made_up(messages) if events is None else _lines(events)
     console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
     run_async(run_demo(bodies, console, keep=keep))
@@ -94,9 +83,9 @@ def demo(messages: int, events: Path | None, *, keep: bool) -> None:
 async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> Totals:
     """Send `bodies` through the service, and show what became of them."""
     with PostgresServer.start() as postgres, _made_up_credentials():
+        ring = KeyRing.generate("k1", secrets.token_bytes)
+        ring_path = _write_ring(ring, postgres.folder)
         async with SqsServer() as sqs:
-            ring = KeyRing.generate("k1", secrets.token_bytes)
-            ring_path = _write_ring(ring, postgres.folder)
             settings = Settings(
                 sqs=SqsSettings(
                     queue_url=sqs.create_queue("login-events"), endpoint_url=sqs.endpoint_url
@@ -116,48 +105,32 @@ async def run_demo(bodies: Sequence[str], console: Console, *, keep: bool) -> To
     return totals
 
 
-class _Watch:
-    """A listener that moves the bar, and keeps the time from the first receive to the last delete.
-
-    `clock` counts seconds.
-    """
-
-    def __init__(self, progress: Progress, total: int, clock: Callable[[], float]) -> None:
-        self._progress = progress
-        self._task = progress.add_task("Consuming", total=total)
-        self._clock = clock
-        self._began: float | None = None
-        self.seconds = 0.0
-
-    def listen(self, event: telemetry.TelemetryEvent) -> None:
-        """Take in an event."""
-        if isinstance(event, telemetry.Received) and event.count and self._began is None:
-            self._began = self._clock() - event.seconds
-        if isinstance(event, telemetry.Deleted) and self._began is not None:
-            self.seconds = self._clock() - self._began
-            self._progress.advance(self._task, event.count)
-
-
 async def _send_and_consume(
     settings: Settings, bodies: Sequence[str], console: Console
 ) -> tuple[Totals, float]:
-    """Return what the service did, and in how many seconds."""
+    """Return what the service did, and in how many seconds, from receive to delete."""
+    address = queue_address_of(settings, 0)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        await _send(settings, bodies, progress)
-        watch = _Watch(progress, len(bodies), asyncio.get_running_loop().time)
+        sending = progress.add_task("Sending", total=len(bodies))
+        async with open_transport(address) as transport:
+            for batch in batches(bodies):
+                await send_batch(transport, address.queue_url, batch, timeout_seconds=_SEND_SECONDS)
+                progress.advance(sending, len(batch))
+        consuming = progress.add_task("Consuming", total=len(bodies))
+        times: list[float] = []
+        clock = asyncio.get_running_loop().time
+
+        def listen(event: telemetry.TelemetryEvent) -> None:
+            if isinstance(event, telemetry.Received) and event.count and not times:
+                times.append(clock() - event.seconds)
+            if isinstance(event, telemetry.Deleted):
+                times.append(clock())
+                progress.advance(consuming, event.count)
+
         logger = make_logger(level="error", form="auto", stream=sys.stderr)
-        totals = await serve(settings, logger, until_empty=True, listeners=[watch.listen])
-    return totals, watch.seconds
-
-
-async def _send(settings: Settings, bodies: Sequence[str], progress: Progress) -> None:
-    address = queue_address_of(settings, 0)
-    task = progress.add_task("Sending", total=len(bodies))
-    async with open_transport(address) as transport:
-        for batch in batches(bodies):
-            await send_batch(transport, address.queue_url, batch, timeout_seconds=_SEND_SECONDS)
-            progress.advance(task, len(batch))
+        totals = await serve(settings, logger, until_empty=True, listeners=[listen])
+    return totals, times[-1] - times[0] if times else 0.0
 
 
 async def _show(settings: Settings, ring: KeyRing, console: Console) -> None:
@@ -185,12 +158,8 @@ def _print(console: Console, title: str, records: Sequence[Mapping[str, object]]
         values = [record[name] for record in records]
         is_long = max(len(str(value)) for value in values) > _LONG_CHARACTERS
         # The long ones give way where the terminal is narrow.
-        table.add_column(
-            name,
-            justify="right" if isinstance(values[0], int) else "left",
-            overflow="ellipsis",
-            no_wrap=not is_long,
-        )
+        justify: Literal["right", "left"] = "right" if isinstance(values[0], int) else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=not is_long)
     for record in records:
         table.add_row(*(Text("" if value is None else str(value)) for value in record.values()))
     console.print(table)
@@ -201,13 +170,15 @@ def _leave(postgres: PostgresServer, ring_path: Path, console: Console) -> None:
     pid = postgres.pid
     postgres.leave_running()
     found_by = f"CONSUMER_POSTGRES__DSN={postgres.dsn()} CONSUMER_MASKING__KEYRING_FILE={ring_path}"
+    recover = f'{sys.executable} -m consumer recover --reason "to try it" TOKEN'
     console.print("\n[bold]The database is left running")
+    # Passwords stand in variables: anyone may list the arguments of a program that runs.
     for what, command in (
-        ("Connect", f"{psql} {postgres.dsn()}"),
         (
-            "Recover a token",
-            f'{found_by} {sys.executable} -m consumer recover --reason "to try it" TOKEN',
+            "Connect",
+            f"PGPASSWORD={postgres.password} {psql} -h 127.0.0.1 -p {postgres.port} -U postgres",
         ),
+        ("Recover a token", f"{found_by} {recover}"),
         ("Stop it, and remove all", f"kill -INT {pid}"),
     ):
         console.print(f"{what}:\n  {command}", markup=False, highlight=False, soft_wrap=True)
@@ -235,10 +206,9 @@ def _write_ring(ring: KeyRing, folder: Path) -> Path:
 
 @contextmanager
 def _made_up_credentials() -> Iterator[None]:
-    """For the time of the demo, credentials that the embedded queue takes, and no proxy before it.
+    """Set made-up credentials, and no proxy, for the time of the demo.
 
-    The user's own, and what else is set for AWS, is left out: a profile could be broken, or need
-    the network.
+    What the user has set for AWS is left out: a profile could be broken, or need the network.
     """
     before = dict(os.environ)
     for name in before:

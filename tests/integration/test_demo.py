@@ -67,6 +67,7 @@ async def test_what_is_kept_can_be_asked_until_it_is_stopped(temporary: Path) ->
     console = Console(file=output, width=200)
     await run_demo(SAMPLE.read_text().splitlines(), console, keep=True)
     (pid,) = re.findall(r"kill -INT (\d+)", output.getvalue())
+    (password,) = re.findall(r"PGPASSWORD=(\S+) ", output.getvalue())
     (dsn,) = set(re.findall(r"postgresql://\S+", output.getvalue()))
     (recover,) = re.findall(r"\S+ \S+ consumer (recover .*) TOKEN", output.getvalue())
     (ring,) = re.findall(r"KEYRING_FILE=(\S+)", output.getvalue())
@@ -78,6 +79,7 @@ async def test_what_is_kept_can_be_asked_until_it_is_stopped(temporary: Path) ->
         )
         await connection.close(timeout=10)
         assert mode_of(ring) == 0o600
+        assert f":{password}@" in dsn
         recovered = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "consumer", *shlex.split(recover), token),
             env=os.environ
@@ -88,6 +90,18 @@ async def test_what_is_kept_can_be_asked_until_it_is_stopped(temporary: Path) ->
     finally:
         os.kill(int(pid), signal.SIGINT)
     await eventually(lambda: not list(temporary.iterdir()))
+
+
+async def test_two_demos_may_run_at_once() -> None:
+    command = (sys.executable, "-m", "devkit.demo", "--messages", "100")
+    demos = [
+        await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in demos:
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        assert "One token recovered" in output.decode()
 
 
 def test_an_events_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
