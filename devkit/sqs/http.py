@@ -13,7 +13,7 @@ MAX_HEAD_BYTES = 32_768
 # A message of 1 MiB, each byte of it escaped with six.
 MAX_BODY_BYTES = 8 * 1_048_576
 
-_OVERHEAD_BYTES = 1000
+_MAX_PENDING_REQUESTS = 8
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -38,40 +38,33 @@ class HttpResponse(NamedTuple):
 
 
 class RequestReader:
-    """Reads requests off bytes that come piece by piece, within bounds.
+    """Reads requests off bytes that come piece by piece; `requests` are those that are complete.
 
-    `requests` are those that are complete, and `pending_bytes` what they take. After an `error`
-    nothing more is read.
+    Once it `is_refused` nothing more is read: what came is malformed or too large.
     """
 
     def __init__(self, on_expect_continue: Callable[[], None]) -> None:
         self.requests: deque[HttpRequest] = deque()
-        self.pending_bytes = 0
-        self.error: HTTPStatus | None = None
+        self.is_refused = False
         self._on_expect_continue = on_expect_continue
         self._parser = HttpRequestParser(self)
         self.on_message_begin()
 
     def feed(self, data: bytes) -> None:
-        if self.error is not None:
+        if self.is_refused:
             return
         self._size += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self._fail(HTTPStatus.BAD_REQUEST)
+            self.is_refused = True
         self._check(self._size)
-
-    def take(self) -> HttpRequest:
-        request = self.requests.popleft()
-        self.pending_bytes -= _OVERHEAD_BYTES + len(request.body)
-        return request
 
     def on_message_begin(self) -> None:
         """Begin a request; this and what follows is called by the parser."""
         self._size = 0
         self._in_body = self._keeps_alive = False
-        self._target = self._body = b""
+        self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
 
@@ -93,23 +86,15 @@ class RequestReader:
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:
-        if self.error is None:
+        if not self.is_refused:
             method, target = self._parser.get_method().decode(), self._target.decode("latin-1")
-            body = b"".join(self._chunks)
-            self.pending_bytes += _OVERHEAD_BYTES + len(body)
-            self.requests.append(
-                HttpRequest(method, target, self._headers, body, self._keeps_alive)
-            )
+            body, keeps_alive = b"".join(self._chunks), self._keeps_alive
+            self.requests.append(HttpRequest(method, target, self._headers, body, keeps_alive))
         self.on_message_begin()
 
     def _check(self, size: int) -> None:
-        if self._in_body and size > MAX_BODY_BYTES:
-            self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif not self._in_body and size > MAX_HEAD_BYTES:
-            self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-
-    def _fail(self, status: HTTPStatus) -> None:
-        self.error = self.error or status
+        if size > (MAX_BODY_BYTES if self._in_body else MAX_HEAD_BYTES):
+            self.is_refused = True
 
 
 class HttpConnection(asyncio.Protocol):
@@ -190,20 +175,18 @@ class HttpConnection(asyncio.Protocol):
 
     def _serve(self) -> None:
         """Hand over the requests that are there, until one has to wait for its response."""
-        reader = self._reader
+        reader, requests = self._reader, self._reader.requests
         if self._is_serving or self._transport is None:
             return
         self._is_serving = True
-        try:
-            while reader.requests and self._takes_requests():
-                self._current = reader.take()
-                self._on_request(self, self._current)
-        finally:
-            self._is_serving = False
-        if (error := reader.error) and not reader.requests and self._takes_requests():
+        while requests and self._takes_requests():
+            self._current = requests.popleft()
+            self._on_request(self, self._current)
+        self._is_serving = False
+        if reader.is_refused and not requests and self._takes_requests():
             self._current = HttpRequest("", "", {}, b"", keeps_alive=False)
-            self.respond(HttpResponse(error, "text/plain", error.phrase.encode()))
-        elif reader.pending_bytes > MAX_BODY_BYTES:
+            self.respond(HttpResponse(400, "text/plain", b"Bad Request"))
+        elif len(requests) > _MAX_PENDING_REQUESTS:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

@@ -25,21 +25,8 @@ _JSON_TYPE = "application/x-amz-json-1.0"
 _NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 _MAX_FIELDS = 2000
 _INTEGERS = {"DelaySeconds", "MaxNumberOfMessages", "VisibilityTimeout", "WaitTimeSeconds"}
-_LISTS = {
-    "AttributeName": "AttributeNames",
-    "ChangeMessageVisibilityBatchRequestEntry": "Entries",
-    "DeleteMessageBatchRequestEntry": "Entries",
-    "MessageAttributeName": "MessageAttributeNames",
-    "MessageSystemAttributeName": "MessageSystemAttributeNames",
-    "SendMessageBatchRequestEntry": "Entries",
-}
-_MAPS = {
-    "Attribute": "Attributes",
-    "MessageAttribute": "MessageAttributes",
-    "MessageSystemAttribute": "MessageSystemAttributes",
-}
 _RESULT_LISTS = {"Failed": "BatchResultErrorEntry", "Messages": "Message", "QueueUrls": "QueueUrl"}
-_RESULT_MAPS = {plural: name for name, plural in _MAPS.items()}
+_RESULT_MAPS = {"Attributes": "Attribute", "MessageAttributes": "MessageAttribute"}
 # Markup, the carriage return, which readers would turn into a newline, and what XML cannot hold.
 _ESCAPED = re.compile('[&<>"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]')
 _REPLACEMENT = "\ufffd"
@@ -50,15 +37,11 @@ _Tree = dict[str, "str | _Tree"]
 
 class JsonProtocol:
     def read(self, request: HttpRequest) -> tuple[str, Parameters]:
-        """Return the operation's name and its parameters.
-
-        Raises:
-            SqsError: the request is malformed.
-        """
+        """Return the operation's name and its parameters."""
         try:
             values = _parsed(request.body or b"{}")
         except (ValueError, RecursionError):
-            raise SqsError(MALFORMED, "The request is not JSON.") from None
+            values = None
         if not isinstance(values, dict):
             raise SqsError(MALFORMED, "The request is not a JSON object.")
         return request.header(_TARGET).removeprefix(_TARGET_PREFIX), values
@@ -76,10 +59,8 @@ class JsonProtocol:
     def error(self, error: SqsError) -> HttpResponse:
         code = error.code
         shape = {"__type": f"{code.namespace}#{code.shape}", "message": error.message}
-        headers = {
-            "x-amzn-RequestId": _request_id(),
-            "x-amzn-query-error": f"{code.query};{code.fault}",
-        }
+        query_error = {"x-amzn-query-error": f"{code.query};{code.fault}"}
+        headers = {"x-amzn-RequestId": _request_id()} | query_error
         return HttpResponse(code.status, _JSON_TYPE, json.dumps(shape).encode("ascii"), headers)
 
 
@@ -88,28 +69,23 @@ class QueryProtocol:
         """See JsonProtocol; a request to a queue's own URL needs no QueueUrl."""
         path, _, query = request.target.partition("?")
         try:
-            tree = _tree_of(request.body.decode() if request.method == "POST" else query)
-            values = dict(pair for field in tree.items() for pair in _field(*field))
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            values = _shape(_tree_of(request.body.decode() if request.method == "POST" else query))
+        except (ValueError, AttributeError, TypeError, RecursionError):
             raise SqsError(MALFORMED, "The form is malformed.") from None
         return str(values.get("Action", "")), {"QueueUrl": path, **values}
 
     def result(self, operation: str, result: Json) -> HttpResponse:
         inner = "" if result is None else _elements(f"{operation}Result", result, operation)
-        return _xml(
-            200,
-            f'<{operation}Response xmlns="{_NAMESPACE}">{inner}<ResponseMetadata>'
-            f"<RequestId>{_request_id()}</RequestId></ResponseMetadata></{operation}Response>",
-        )
+        metadata = f"<ResponseMetadata><RequestId>{_request_id()}</RequestId></ResponseMetadata>"
+        return _xml(200, f"{operation}Response", inner + metadata)
 
     def error(self, error: SqsError) -> HttpResponse:
-        code = error.code
-        return _xml(
-            code.status,
-            f'<ErrorResponse xmlns="{_NAMESPACE}"><Error><Type>{code.fault}</Type>'
-            f"<Code>{code.query}</Code><Message>{_escaped(error.message)}</Message><Detail/>"
-            f"</Error><RequestId>{_request_id()}</RequestId></ErrorResponse>",
+        code, message = error.code, _escaped(error.message)
+        inner = (
+            f"<Error><Type>{code.fault}</Type><Code>{code.query}</Code><Message>{message}</Message>"
+            f"<Detail/></Error><RequestId>{_request_id()}</RequestId>"
         )
+        return _xml(code.status, "ErrorResponse", inner)
 
 
 WireProtocol = JsonProtocol | QueryProtocol
@@ -147,25 +123,21 @@ def _tree_of(form: str) -> _Tree:
     return root
 
 
-def _field(name: str, value: "str | _Tree") -> list[tuple[str, Json]]:
-    if isinstance(value, str):
-        return [(name, int(value) if name in _INTEGERS else value)]
-    if name in _LISTS:
-        return [(_LISTS[name], [_shape(item) for item in _in_order(value)])]
-    if name in _MAPS:
-        items = [item for item in _in_order(value) if isinstance(item, dict)]
-        return [(_MAPS[name], {str(item["Name"]): _shape(item.get("Value", "")) for item in items})]
-    return [(name, _shape(value))]
-
-
-def _shape(value: "str | _Tree") -> Json:
-    if isinstance(value, str):
-        return value
-    return {name: item for field in value.items() for name, item in _field(*field)}
-
-
-def _in_order(tree: _Tree) -> "list[str | _Tree]":
-    return [tree[number] for number in sorted(tree, key=int)]
+def _shape(tree: _Tree) -> dict[str, Json]:
+    """Turn `Name.1`, `Name.2` into the list Names, or into a map if each has a Name and a Value."""
+    shape: dict[str, Json] = {}
+    for name, value in tree.items():
+        if isinstance(value, str):
+            shape[name] = int(value) if name in _INTEGERS else value
+        elif not all(key.isdecimal() for key in value):
+            shape[name] = _shape(value)
+        else:
+            items = [value[number] for number in sorted(value, key=int)]
+            shaped = [item if isinstance(item, str) else _shape(item) for item in items]
+            named = [item for item in shaped if isinstance(item, dict) and "Name" in item]
+            plural = "Entries" if name.endswith("BatchRequestEntry") else f"{name}s"
+            shape[plural] = {str(i["Name"]): i.get("Value", "") for i in named} if named else shaped
+    return shape
 
 
 def _elements(name: str, value: Json, operation: str) -> str:
@@ -190,5 +162,6 @@ def _escaped(text: str) -> str:
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], _REPLACEMENT), text)
 
 
-def _xml(status: int, root: str) -> HttpResponse:
-    return HttpResponse(status, "text/xml", f'<?xml version="1.0"?>{root}'.encode())
+def _xml(status: int, root: str, inner: str) -> HttpResponse:
+    text = f'<?xml version="1.0"?><{root} xmlns="{_NAMESPACE}">{inner}</{root}>'
+    return HttpResponse(status, "text/xml", text.encode())

@@ -9,21 +9,20 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import md5
+from heapq import heappop, heappush
 
-from devkit.sqs.backlog import Deduplication, FifoBacklog, StandardBacklog
-from devkit.sqs.deadlines import Deadlines
 from devkit.sqs.errors import (
     INVALID_PARAMETER,
     MESSAGE_NOT_IN_FLIGHT,
-    OVER_LIMIT,
     RECEIPT_HANDLE_IS_INVALID,
     SqsError,
 )
-from devkit.sqs.messages import State, StoredMessage
+from devkit.sqs.messages import Deduplication, FifoBacklog, StandardBacklog, StoredMessage
 from devkit.sqs.queue_settings import MAX_VISIBILITY_SECONDS, FifoQueueSettings, QueueSettings
 from devkit.sqs.requests import ACCOUNT_ID, Draft
 
 _HANDLE = re.compile(r"([0-9a-f]{16})\+([0-9]{1,19})/([0-9]{1,19})==", re.ASCII)
+_FEW = 64
 
 
 class Queue:
@@ -41,7 +40,6 @@ class Queue:
         clock_ms: Callable[[], int],
         find_queue: Callable[[str], "Queue | None"],
         on_change: Callable[[], None],
-        max_in_flight: int,
     ) -> None:
         self.name = name
         self.arn = f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{name}"
@@ -51,17 +49,16 @@ class Queue:
         self._clock_ms = clock_ms
         self._find_queue = find_queue
         self._on_change = on_change
-        self._max_in_flight = max_in_flight
         # Message ids must differ; they need not be secret.
         self._random_bits = random.Random().getrandbits  # noqa: S311
         self._mark = secrets.token_hex(8)
         self._last_key = 0
         self._messages: dict[int, StoredMessage] = {}
+        self._hidden: dict[int, StoredMessage] = {}
+        # A heap; an entry counts while its message is hidden until then.
+        self._shown_at: list[tuple[int, int]] = []
         self._backlog = FifoBacklog() if self.is_fifo else StandardBacklog()
         self._deduplication = Deduplication()
-        self._hidden = Deadlines()
-        self._retained = Deadlines()
-        self._delayed = 0
 
     @property
     def visible(self) -> int:
@@ -73,12 +70,12 @@ class Queue:
     def in_flight(self) -> int:
         """How many messages are received and not yet deleted or visible again."""
         self._advance()
-        return len(self._hidden) - self._delayed
+        return sum(message.receive_count > 0 for message in self._hidden.values())
 
     @property
     def delayed(self) -> int:
         self._advance()
-        return self._delayed
+        return sum(message.receive_count == 0 for message in self._hidden.values())
 
     def messages(self) -> list[StoredMessage]:
         """Return all messages, hidden or not, in the order in which they came."""
@@ -94,7 +91,12 @@ class Queue:
 
     def next_change_ms(self) -> int | None:
         """Return when the next message becomes visible by the mere passing of time."""
-        return self._hidden.first()
+        while self._shown_at:
+            until_ms, key = self._shown_at[0]
+            if key in self._hidden and self._hidden[key].hidden_until_ms == until_ms:
+                return until_ms
+            heappop(self._shown_at)
+        return None
 
     def change_settings(self, settings: QueueSettings) -> None:
         self.settings = settings
@@ -122,13 +124,9 @@ class Queue:
         queue instead.
         """
         now_ms = self._advance()
-        room = self._max_in_flight - (len(self._hidden) - self._delayed)
-        if room <= 0 and not self.is_fifo:
-            raise SqsError(OVER_LIMIT, f"Too many messages are in flight in {self.name}.")
         if visibility_seconds is None:
             visibility_seconds = self.settings.visibility_seconds
         hidden_ms = visibility_seconds * 1000 if hide else 0
-        limit = min(limit, room)
         received: list[StoredMessage] = []
         candidates = self._backlog.candidates()
         while len(received) < limit and (message := next(candidates, None)) is not None:
@@ -149,17 +147,16 @@ class Queue:
         return f"{self._mark}+{message.key}/{message.receive_count}=="
 
     def delete(self, handle: str) -> None:
-        """Delete the message if `handle` is of its last receive.
+        """Delete the message if `handle` is of its last receive; it may be deleted already.
 
-        An older handle does nothing in a standard queue, and is an error in a FIFO queue, as is one
-        that has expired. A deleted message may be deleted again.
+        A FIFO queue refuses an older or expired handle; in a standard queue an older does nothing.
         """
         if self.is_fifo:
             self._advance()  # only there does it matter whether a handle has expired
         message, is_newest = self._look_up(handle)
         if message is None:
             return
-        if self.is_fifo and (not is_newest or message.state is not State.IN_FLIGHT):
+        if self.is_fifo and (not is_newest or message.is_visible):
             raise _bad_handle("The receipt handle has expired.")
         if is_newest:
             self._remove(message)
@@ -167,40 +164,42 @@ class Queue:
     def change_visibility(self, handle: str, seconds: int) -> None:
         """Let the message become visible `seconds` from now.
 
-        A standard queue takes any handle while the message is not deleted, a FIFO queue only the
-        newest, and only until it expires.
+        A FIFO queue takes only the newest handle, until it expires; a standard queue takes any.
         """
         now_ms = self._advance()
         message, is_newest = self._look_up(handle)
         if message is None or (self.is_fifo and not is_newest):
             raise _bad_handle("Message does not exist or is not available for the change.")
-        if self.is_fifo and message.state is not State.IN_FLIGHT:
+        if self.is_fifo and message.is_visible:
             raise SqsError(MESSAGE_NOT_IN_FLIGHT, "The specified message isn't in flight.")
         if now_ms - message.received_ms + seconds * 1000 > MAX_VISIBILITY_SECONDS * 1000:
             text = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]."
             raise SqsError(INVALID_PARAMETER, text)
         if seconds:
             self._hide(message, now_ms + seconds * 1000)
-        elif message.state is State.IN_FLIGHT:
-            self._hidden.discard(message.key)
+        else:
             self._show(message)
 
     def purge(self) -> None:
-        """Delete every message."""
         for message in self.messages():
             self._remove(message)
 
     def adopt(self, message: StoredMessage, *, source_arn: str | None = None) -> None:
-        """Store a message that was removed, with its id: as a dead letter of another queue.
+        """Store a deleted message once more, or with a source that queue's dead letter.
 
-        Without a source it is one of this queue, which SQS delivers once more although it is
-        deleted. Of a standard queue the time of sending stays; in a FIFO queue it is that of the
-        move, and the id becomes the deduplication id (Developer Guide, "Setting-up dead-letter
-        queue retention" and "Configure a dead-letter queue redrive").
+        Its id stays, and in a standard queue its time of sending. In a FIFO queue that is the time
+        of the move, and the id becomes the deduplication id (Developer Guide, "Setting-up
+        dead-letter queue retention" and "Configure a dead-letter queue redrive").
         """
         now_ms = self._advance()
         update: dict[str, object] = {"delay_seconds": 0}
-        adopted = replace(message, is_listed=False, dead_letter_source=source_arn)
+        adopted = replace(
+            message,
+            hidden_until_ms=0,
+            is_deleted=False,
+            is_listed=False,
+            dead_letter_source=source_arn,
+        )
         if self.is_fifo and source_arn:
             adopted.sent_ms = now_ms
             update["deduplication_id"] = message.message_id
@@ -208,12 +207,10 @@ class Queue:
         self._store(adopted, now_ms)
 
     def _advance(self) -> int:
-        """Let happen what is due, and return the time."""
+        """Show what is due, and return the time."""
         now_ms = self._clock_ms()
-        for key in self._hidden.take_due(now_ms):
-            self._show(self._messages[key])
-        for key in self._retained.take_due(now_ms - self.settings.retention_seconds * 1000):
-            self._remove(self._messages[key])
+        while (next_ms := self.next_change_ms()) is not None and next_ms <= now_ms:
+            self._show(self._hidden[heappop(self._shown_at)[1]])
         return now_ms
 
     def _new_message(self, draft: Draft, now_ms: int) -> StoredMessage:
@@ -228,15 +225,12 @@ class Queue:
         self._last_key += 1
         message.key = self._last_key
         self._messages[message.key] = message
-        self._retained.set(message.key, message.sent_ms)
         self._backlog.add(message)
         seconds = message.draft.delay_seconds
         if seconds is None:
             seconds = self.settings.delay_seconds
         if seconds:
-            message.state = State.DELAYED
-            self._delayed += 1
-            self._hidden.set(message.key, now_ms + seconds * 1000)
+            self._hide(message, now_ms + seconds * 1000)
         else:
             self._show(message)
         return message
@@ -254,23 +248,23 @@ class Queue:
         return True
 
     def _hide(self, message: StoredMessage, until_ms: int) -> None:
-        message.state = State.IN_FLIGHT
-        self._hidden.set(message.key, until_ms)
+        message.hidden_until_ms = until_ms
+        self._hidden[message.key] = message
+        heappush(self._shown_at, (until_ms, message.key))
+        if len(self._shown_at) > 2 * len(self._hidden) + _FEW:
+            # Most entries count no more; what is sorted is a heap.
+            self._shown_at = sorted((m.hidden_until_ms, key) for key, m in self._hidden.items())
 
     def _show(self, message: StoredMessage) -> None:
-        if message.state is State.DELAYED:
-            self._delayed -= 1
-        message.state = State.VISIBLE
+        message.hidden_until_ms = 0
+        self._hidden.pop(message.key, None)
         self._backlog.show(message)
         self._on_change()
 
     def _remove(self, message: StoredMessage) -> None:
-        if message.state is State.DELAYED:
-            self._delayed -= 1
-        message.state = State.GONE
+        message.is_deleted = True
         del self._messages[message.key]
-        self._hidden.discard(message.key)
-        self._retained.discard(message.key)
+        self._hidden.pop(message.key, None)
         self._on_change()  # a later message of its group may be received
 
     def _look_up(self, handle: str) -> tuple[StoredMessage | None, bool]:

@@ -31,7 +31,7 @@ class RedrivePolicy(BaseModel):
 
 
 class QueueSettings(BaseModel):
-    """The attributes of a standard queue; the last four change nothing."""
+    """The attributes of a standard queue; retention and the last four change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

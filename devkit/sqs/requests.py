@@ -46,9 +46,6 @@ class Request(NamedTuple):
     base_url: str
     refused_entries: Mapping[str, Code] = MappingProxyType({})
 
-    def url_of(self, name: str) -> str:
-        return queue_url(self.base_url, name)
-
 
 def queue_url(base_url: str, name: str) -> str:
     return f"{base_url}/{ACCOUNT_ID}/{name}"
@@ -118,7 +115,7 @@ class Draft(_Parameters):
     @property
     def size(self) -> int:
         """Bytes of the body, and of the names, types and values of attributes."""
-        size = len(self.body) if self.body.isascii() else len(self.body.encode())
+        size = byte_count(self.body)
         for name, each in self.attributes.items():
             size += len(name) + len(each.data_type) + len(each.content)
         return size
@@ -172,6 +169,10 @@ def text_of(parameters: Parameters, name: str) -> str:
     if not isinstance(value, str):
         raise SqsError(MALFORMED, f"The parameter {name} is of the wrong type.")
     return value
+
+
+def byte_count(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _with_length(content: bytes) -> bytes:

@@ -22,14 +22,13 @@ from devkit.sqs.faults import (
 )
 from devkit.sqs.http import HttpConnection, HttpRequest, HttpResponse
 from devkit.sqs.long_polls import LongPolls
-from devkit.sqs.operations import carry_out, queue_of, receive
+from devkit.sqs.message_operations import receive
 from devkit.sqs.protocols import JsonProtocol, QueryProtocol, WireProtocol, is_json
 from devkit.sqs.queue import Queue
 from devkit.sqs.requests import Json, Receive, Request, queue_url, read
 
 ProtocolName = Literal["json", "query"]
 
-_MAX_IN_FLIGHT = 120_000
 _JSON, _QUERY = JsonProtocol(), QueryProtocol()
 
 
@@ -70,7 +69,6 @@ class SqsServer:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        max_in_flight: int = _MAX_IN_FLIGHT,
         protocols: Collection[ProtocolName] = ("json", "query"),
     ) -> None:
         self.calls: Counter[str] = Counter()
@@ -80,10 +78,9 @@ class SqsServer:
         self._advanced_seconds = 0.0
         self._protocols = protocols
         self._polls = LongPolls(self.now)
-        self._account = Account(lambda: int(self.now() * 1000), self._polls.wake, max_in_flight)
+        self._account = Account(lambda: int(self.now() * 1000), self._polls.wake)
         self._connections: set[HttpConnection] = set()
         self._polling: dict[HttpConnection, asyncio.Task[None]] = {}
-        self._delayed: set[asyncio.TimerHandle] = set()
         self._listener: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -100,8 +97,6 @@ class SqsServer:
         """Stop: waiting receives get no answer, open connections are closed."""
         assert self._listener is not None
         self._listener.close()
-        for timer in self._delayed:
-            timer.cancel()
         polls = list(self._polling.values())
         for connection in list(self._connections):
             connection.abort()
@@ -156,17 +151,9 @@ class SqsServer:
         fault = self.fault_for(request) if self.fault_for else None
         exchange = _Exchange(connection, protocol, request, fault)
         if isinstance(fault, Delay):
-            self._act_later(exchange, fault.seconds)
+            asyncio.get_running_loop().call_later(fault.seconds, self._act, exchange)
         else:
             self._act(exchange)
-
-    def _act_later(self, exchange: _Exchange, seconds: float) -> None:
-        def act() -> None:
-            self._delayed.discard(timer)
-            self._act(exchange)
-
-        timer = asyncio.get_running_loop().call_later(seconds, act)
-        self._delayed.add(timer)
 
     def _act(self, exchange: _Exchange) -> None:
         request, fault = exchange.request, exchange.fault
@@ -179,13 +166,13 @@ class SqsServer:
             if request.operation == "ReceiveMessage":
                 self._receive(exchange)
             else:
-                exchange.succeed(carry_out(self._account, request))
+                exchange.succeed(self._account.carry_out(request))
         except SqsError as error:
             exchange.fail(error)
 
     def _receive(self, exchange: _Exchange) -> None:
         """Answer with what is there, or wait; a client that has gone gets nothing."""
-        queue = queue_of(self._account, exchange.request)
+        queue = self._account.queue_of(exchange.request)
         asked = read(Receive, exchange.request.parameters)
         hide = not isinstance(exchange.fault, DeliverTwice)
         seconds = queue.settings.wait_seconds if asked.wait_seconds is None else asked.wait_seconds

@@ -124,23 +124,6 @@ async def test_a_poll_ends_when_the_clock_is_moved() -> None:
             assert len((await poll)["Messages"]) == 1
 
 
-async def test_too_many_messages_in_flight_are_over_the_limit() -> None:
-    async with (
-        SqsServer(max_in_flight=3) as server,
-        plain_client(server.endpoint_url) as client,
-    ):
-        queue_url = server.create_queue("q")
-        for _ in range(5):
-            await client.send_message(QueueUrl=queue_url, MessageBody="body")
-        answer = await client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
-        assert len(answer["Messages"]) == 3
-        assert await refusal(client.receive_message(QueueUrl=queue_url)) == "OverLimit"
-        await client.delete_message(
-            QueueUrl=queue_url, ReceiptHandle=answer["Messages"][0]["ReceiptHandle"]
-        )
-        assert len((await client.receive_message(QueueUrl=queue_url))["Messages"]) == 1
-
-
 async def test_calls_are_counted_by_operation(server: SqsServer, client: SQSClient) -> None:
     queue_url = server.create_queue("q")
     await client.send_message(QueueUrl=queue_url, MessageBody="body")

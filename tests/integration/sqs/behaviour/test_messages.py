@@ -160,24 +160,6 @@ async def test_one_receive_gives_as_many_as_asked_and_one_unless_asked(sqs: Sqs)
     assert 1 <= len(await sqs.receive(queue_url, 3)) <= 3
 
 
-async def test_a_message_goes_when_its_retention_period_ends(sqs: Sqs) -> None:
-    queue_url = await sqs.queue(MessageRetentionPeriod="60")
-    await sqs.send(queue_url, "old")
-    await sqs.pass_time(59)
-    await sqs.send(queue_url, "new")
-    await sqs.pass_time(2)
-    assert [each["Body"] for each in await sqs.receive_all(queue_url, 1)] == ["new"]
-    assert await sqs.counts(queue_url) == (0, 1, 0)
-
-
-async def test_a_message_in_flight_goes_too_when_its_retention_period_ends(sqs: Sqs) -> None:
-    queue_url = await sqs.queue(MessageRetentionPeriod="60", VisibilityTimeout="600")
-    await sqs.send(queue_url, "old")
-    await sqs.receive_all(queue_url, 1)
-    await sqs.pass_time(61)
-    assert await sqs.counts(queue_url) == (0, 0, 0)
-
-
 async def test_characters_outside_of_xml_are_refused(sqs: Sqs) -> None:
     queue_url = await sqs.queue()
     for body in ("nul \0", "bell \x07", "\ufffe"):
