@@ -108,7 +108,6 @@ async def test_an_expired_handle_hides_the_message_again(sqs: Sqs) -> None:
         QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=30
     )
     assert await sqs.counts(queue_url) == (0, 1, 0)
-    assert await sqs.is_empty(queue_url)
     await sqs.client.change_message_visibility(
         QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=0
     )

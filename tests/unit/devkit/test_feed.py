@@ -13,7 +13,7 @@ from consumer.masking.key_ring import KeyRing
 from consumer.messages import Message, Quarantined, Reason
 from devkit.feed import FeedMessage, feed, main
 
-SAMPLE = Path(__file__).parents[1] / "data" / "login-events.jsonl"
+SAMPLE = Path(__file__).parents[2] / "data" / "login-events.jsonl"
 COUNT = 4000
 
 

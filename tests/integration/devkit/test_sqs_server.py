@@ -1,4 +1,4 @@
-"""What is the embedded server's own: gone clients, placed faults, counters, limits, its process."""
+"""The double's own: clients that went away, injected faults, counters, its process."""
 
 import asyncio
 import json
@@ -124,6 +124,22 @@ async def test_a_poll_ends_when_the_clock_is_moved() -> None:
             assert len((await poll)["Messages"]) == 1
 
 
+async def test_empty_lists_are_left_out(server: SqsServer, client: SQSClient) -> None:
+    assert "QueueUrls" not in await client.list_queues()
+    queue_url = server.create_queue("q")
+    sent = await client.send_message_batch(
+        QueueUrl=queue_url, Entries=[{"Id": "a", "MessageBody": "body"}]
+    )
+    assert (len(sent["Successful"]), "Failed" in sent) == (1, False)
+    deleted = await client.delete_message_batch(
+        QueueUrl=queue_url, Entries=[{"Id": "a", "ReceiptHandle": "nonsense"}]
+    )
+    assert (len(deleted["Failed"]), "Successful" in deleted) == (1, False)
+    assert "Messages" in await client.receive_message(QueueUrl=queue_url)
+    assert "Messages" not in await client.receive_message(QueueUrl=queue_url)
+    assert "Attributes" not in await client.get_queue_attributes(QueueUrl=queue_url)
+
+
 async def test_calls_are_counted_by_operation(server: SqsServer, client: SQSClient) -> None:
     queue_url = server.create_queue("q")
     await client.send_message(QueueUrl=queue_url, MessageBody="body")
@@ -132,39 +148,39 @@ async def test_calls_are_counted_by_operation(server: SqsServer, client: SQSClie
     assert server.calls == {"SendMessage": 1, "ReceiveMessage": 3}
 
 
-def place(server: SqsServer, operation: str, fault: InjectedFault) -> None:
+def inject(server: SqsServer, operation: str, fault: InjectedFault) -> None:
     def befalls(request: Request) -> InjectedFault | None:
         return fault if request.operation == operation else None
 
     server.fault_for = befalls
 
 
-async def test_a_placed_error_is_answered_instead_of_acting(
+async def test_a_injected_error_is_answered_instead_of_acting(
     server: SqsServer, client: SQSClient
 ) -> None:
     queue_url = server.create_queue("q")
-    place(server, "SendMessage", AnswerError(INTERNAL))
+    inject(server, "SendMessage", AnswerError(INTERNAL))
     sending = client.send_message(QueueUrl=queue_url, MessageBody="body")
     assert await refusal(sending) == "InternalError"
     assert server.queue("q").visible == 0
 
 
-async def test_a_placed_error_may_come_after_acting(server: SqsServer, client: SQSClient) -> None:
+async def test_a_injected_error_may_come_after_acting(server: SqsServer, client: SQSClient) -> None:
     queue_url = server.create_queue("q")
-    place(server, "SendMessage", AnswerError(INTERNAL, after_acting=True))
+    inject(server, "SendMessage", AnswerError(INTERNAL, after_acting=True))
     await refusal(client.send_message(QueueUrl=queue_url, MessageBody="body"))
     assert server.queue("q").visible == 1
-    place(server, "ReceiveMessage", AnswerError(INTERNAL, after_acting=True))
+    inject(server, "ReceiveMessage", AnswerError(INTERNAL, after_acting=True))
     await refusal(client.receive_message(QueueUrl=queue_url))
     assert server.queue("q").in_flight == 1
 
 
 @pytest.mark.parametrize("after_acting", [False, True])
-async def test_a_connection_breaks_where_that_is_placed(
+async def test_a_connection_breaks_where_that_is_injected(
     server: SqsServer, *, after_acting: bool
 ) -> None:
     queue_url = server.create_queue("q")
-    place(server, "SendMessage", Disconnect(after_acting=after_acting))
+    inject(server, "SendMessage", Disconnect(after_acting=after_acting))
     reader, writer = await connect(server)
     writer.write(request("SendMessage", QueueUrl=queue_url, MessageBody="body"))
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
@@ -173,9 +189,9 @@ async def test_a_connection_breaks_where_that_is_placed(
     writer.close()
 
 
-async def test_a_placed_delay_comes_before_acting(server: SqsServer, client: SQSClient) -> None:
+async def test_a_injected_delay_comes_before_acting(server: SqsServer, client: SQSClient) -> None:
     queue_url = server.create_queue("q")
-    place(server, "SendMessage", Delay(0.2))
+    inject(server, "SendMessage", Delay(0.2))
     sending = asyncio.create_task(client.send_message(QueueUrl=queue_url, MessageBody="body"))
     await eventually(lambda: server.calls["SendMessage"] == 1)
     assert server.queue("q").visible == 0
@@ -183,7 +199,7 @@ async def test_a_placed_delay_comes_before_acting(server: SqsServer, client: SQS
     assert server.queue("q").visible == 1
 
 
-async def test_a_message_is_delivered_twice_where_that_is_placed(
+async def test_a_message_is_delivered_twice_where_that_is_injected(
     server: SqsServer, client: SQSClient
 ) -> None:
     queue_url = server.create_queue("q")
@@ -196,11 +212,11 @@ async def test_a_message_is_delivered_twice_where_that_is_placed(
     assert server.queue("q").in_flight == 1
 
 
-async def test_placed_entries_fail_and_the_others_are_acted_on(
+async def test_injected_refusals_fail_and_the_others_are_acted_on(
     server: SqsServer, client: SQSClient
 ) -> None:
     queue_url = server.create_queue("q")
-    place(server, "SendMessageBatch", RefuseEntries({"b": INTERNAL}))
+    inject(server, "SendMessageBatch", RefuseEntries({"b": INTERNAL}))
     answer = await client.send_message_batch(
         QueueUrl=queue_url,
         Entries=[{"Id": "a", "MessageBody": "body"}, {"Id": "b", "MessageBody": "body"}],

@@ -1,4 +1,4 @@
-"""The embedded server answers whatever it is sent, or closes; it never falls over."""
+"""The SQS double answers whatever it is sent, or closes; it never falls over."""
 
 import asyncio
 import json

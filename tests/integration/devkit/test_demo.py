@@ -18,7 +18,7 @@ from consumer.telemetry.totals import Totals
 from devkit.demo import demo, run_demo
 from tests.waiting import eventually
 
-SAMPLE = Path(__file__).parents[1] / "data" / "login-events.jsonl"
+SAMPLE = Path(__file__).parents[2] / "data" / "login-events.jsonl"
 ADDRESS = re.compile(r"\b\d{1,3}(\.\d{1,3}){3}\b")
 DEVICE_ID = re.compile(r"\b\d{3}-\d\d-\d{4}\b")
 
