@@ -76,7 +76,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[float, int, _Handle]] = []
         self._numbers = 0
         self._dead: set[str] = set()
-        self._buried: list[_Handle] = []
+        self._suspended: list[_Handle] = []
         self.failures: list[BaseException | str] = []
 
     def time(self) -> float:
@@ -148,11 +148,11 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         """Let no code of a process run any more, from its next callback on."""
         self._dead.add(process)
 
-    def exhume(self) -> None:
-        """Let the killed processes' tasks run on, so that they can be cancelled and cleaned up."""
+    def resume_killed(self) -> None:
+        """Let the tasks of killed processes run again, so that they can be cancelled."""
         self._dead.clear()
-        self._ready += self._buried
-        self._buried.clear()
+        self._ready += self._suspended
+        self._suspended.clear()
 
     def run(self, coroutine: Coroutine[object, object, _T]) -> _T:
         """Run a coroutine to its end; raises RuntimeError if every task waits for ever."""
@@ -178,7 +178,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             if handle.is_cancelled:
                 continue
             if dead and handle.context.get(PROCESS, "") in dead:
-                self._buried.append(handle)
+                self._suspended.append(handle)
             else:
                 handle.context.run(handle.callback, *handle.args)
 

@@ -1,4 +1,4 @@
-"""What one replica sees of queue and database: each call may meet a trouble."""
+"""The queue and the database as one replica sees them: each call may meet a fault."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,19 +18,19 @@ from consumer.pipeline.ports import BatchFailure
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.steps import Step
-from tests.simulation.scenario import COMMIT, DELETE, EXTEND, RECEIVE, Trouble
+from tests.simulation.scenario import COMMIT, DELETE, EXTEND, RECEIVE, CallFault
 
 _T = TypeVar("_T")
 _Reply = Callable[[_T | ConsumerError], None]
-_Act = Callable[[Trouble | None, _Reply[_T]], None]
+_Act = Callable[[CallFault | None, _Reply[_T]], None]
 _ReplyMessages = _Reply[Sequence[Message]]
 _ReplyRefused = _Reply[Sequence[BatchFailure]]
 _ReplyWritten = _Reply[Written]
-_Failure = Callable[[str, str, Trouble | None], ConsumerError]
+_Failure = Callable[[str, str, CallFault | None], ConsumerError]
 
 CALL_TIMEOUT_SECONDS = 10.0
 STATEMENT_TIMEOUT_SECONDS = 30.0
-_NOT_ACTED_ON = (Trouble.FAILS, Trouble.REFUSED)
+_NOT_ACTED_ON = (CallFault.FAILS, CallFault.REFUSED)
 # Codes of entries that fail, whether they are final, and whether they are acted on all the same.
 _ENTRY_FAILURES = (
     ("InternalError", False, False),
@@ -39,46 +39,46 @@ _ENTRY_FAILURES = (
 )
 
 
-class Surroundings(Protocol):
-    """What the edges need of the world around the replica."""
+class Environment(Protocol):
+    """What the edges need from the world around the replica."""
 
-    def trouble(self, replica: str, operation: str) -> Trouble | None:
-        """What befalls this call."""
+    def fault(self, replica: str, operation: str) -> CallFault | None:
+        """The fault that this call meets, if any."""
 
     def note(self, step: Step, messages: Sequence[Message], replica: str) -> None:
         """Remember what a replica did or learned."""
 
-    def handed(self, messages: Sequence[Message], replica: str) -> None:
+    def delivered(self, messages: Sequence[Message], replica: str) -> None:
         """The queue hides these messages on behalf of a replica from now on."""
 
     def kill(self, replica: str) -> None:
         """End a replica as kill -9 does."""
 
     def travel(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call after the time that a packet takes, and `seconds` more, whatever becomes of us."""
+        """Call after a packet's time and `seconds` more, even if the replica is killed."""
 
     def later(self, callback: Callable[[], None]) -> None:
-        """Call soon or late, whatever becomes of the replica."""
+        """Call after a random time, even if the replica is killed meanwhile."""
 
     def random(self) -> float:
         """From 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The way of a replica's calls. What is on its way arrives even if the replica is killed."""
+class Link:
+    """A replica's network. A packet that was sent arrives even if the replica is killed."""
 
     replica: str
-    world: Surroundings
+    world: Environment
 
     async def call(self, operation: str, act: _Act[_T], seconds: float, failure: _Failure) -> _T:
-        """Have `act` done on the far side; raises a `failure`, at the latest after `seconds`."""
-        trouble, loop = self.world.trouble(self.replica, operation), asyncio.get_running_loop()
+        """Run `act` on the other side; raises a `failure`, after `seconds` at the latest."""
+        fault, loop = self.world.fault(self.replica, operation), asyncio.get_running_loop()
         answer: asyncio.Future[_T | ConsumerError] = loop.create_future()
         fail = partial(failure, operation)
-        far = _FarSide(self, act, fail, trouble, answer)
-        stall_seconds = 2 * seconds * self.world.random() if trouble is Trouble.STALLS else 0.0
-        self.world.travel(stall_seconds, far.arrive)
+        other = _OtherSide(self, act, fail, fault, answer)
+        stall_seconds = 2 * seconds * self.world.random() if fault is CallFault.STALLS else 0.0
+        self.world.travel(stall_seconds, other.arrive)
         deadline = loop.call_later(seconds, lambda: _settle(answer, fail("TimeoutError", None)))
         result = await answer
         deadline.cancel()
@@ -88,28 +88,28 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class _FarSide(Generic[_T]):
-    line: Line
+class _OtherSide(Generic[_T]):
+    link: Link
     act: _Act[_T]
-    fail: Callable[[str, Trouble | None], ConsumerError]
-    trouble: Trouble | None
+    fail: Callable[[str, CallFault | None], ConsumerError]
+    fault: CallFault | None
     answer: asyncio.Future[_T | ConsumerError]
 
     def arrive(self) -> None:
-        if self.trouble is Trouble.KILLED_BEFORE:
-            self.line.world.kill(self.line.replica)
-        elif self.trouble in _NOT_ACTED_ON:
-            self._reply(self.fail("Unavailable", self.trouble))
+        if self.fault is CallFault.KILLED_BEFORE:
+            self.link.world.kill(self.link.replica)
+        elif self.fault in _NOT_ACTED_ON:
+            self._reply(self.fail("Unavailable", self.fault))
         else:
-            self.act(self.trouble, self._reply)
+            self.act(self.fault, self._reply)
 
     def _reply(self, result: _T | ConsumerError) -> None:
-        if self.trouble is Trouble.KILLED_AFTER:
-            self.line.world.kill(self.line.replica)
+        if self.fault is CallFault.KILLED_AFTER:
+            self.link.world.kill(self.link.replica)
             return
-        if self.trouble is Trouble.ANSWER_LOST:
-            result = self.fail("ConnectionClosed", self.trouble)
-        self.line.world.travel(0.0, partial(_settle, self.answer, result))
+        if self.fault is CallFault.ANSWER_LOST:
+            result = self.fail("ConnectionClosed", self.fault)
+        self.link.world.travel(0.0, partial(_settle, self.answer, result))
 
 
 def _settle(answer: asyncio.Future[_T | ConsumerError], result: _T | ConsumerError) -> None:
@@ -118,66 +118,66 @@ def _settle(answer: asyncio.Future[_T | ConsumerError], result: _T | ConsumerErr
 
 
 @dataclass(frozen=True, slots=True)
-class LyingSource:
+class FaultySource:
     """Implements the pipeline's Source for one replica."""
 
-    line: Line
+    link: Link
     queue: MemoryQueue
 
     async def receive(self) -> Sequence[Message]:
         seconds = self.queue.wait_seconds + CALL_TIMEOUT_SECONDS
-        messages = await self.line.call(RECEIVE, self._receive, seconds, _queue_failure)
-        self.line.world.note(Step.RECEIVED, messages, self.line.replica)
+        messages = await self.link.call(RECEIVE, self._receive, seconds, _queue_failure)
+        self.link.world.note(Step.RECEIVED, messages, self.link.replica)
         return messages
 
-    def _receive(self, trouble: Trouble | None, reply: _ReplyMessages) -> None:
-        self.queue.poll(partial(self._hand_out, trouble, reply))
+    def _receive(self, fault: CallFault | None, reply: _ReplyMessages) -> None:
+        self.queue.poll(partial(self._hand_out, fault, reply))
 
     def _hand_out(
-        self, trouble: Trouble | None, reply: _ReplyMessages, messages: Sequence[Message]
+        self, fault: CallFault | None, reply: _ReplyMessages, messages: Sequence[Message]
     ) -> None:
-        self.line.world.handed(messages, self.line.replica)
-        if trouble is Trouble.TWICE:
+        self.link.world.delivered(messages, self.link.replica)
+        if fault is CallFault.TWICE:
             for message in messages:
-                self.line.world.later(partial(self.queue.show_again, message.message_id))
+                self.link.world.later(partial(self.queue.show_again, message.message_id))
         reply(messages)
 
     async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
-        self.line.world.note(Step.DELETE_ASKED, messages, self.line.replica)
+        self.link.world.note(Step.DELETE_ASKED, messages, self.link.replica)
         act = partial(self._delete, messages)
-        return await self.line.call(DELETE, act, CALL_TIMEOUT_SECONDS, _queue_failure)
+        return await self.link.call(DELETE, act, CALL_TIMEOUT_SECONDS, _queue_failure)
 
     def _delete(
-        self, messages: Sequence[Message], trouble: Trouble | None, reply: _ReplyRefused
+        self, messages: Sequence[Message], fault: CallFault | None, reply: _ReplyRefused
     ) -> None:
-        refused, acted_on = self._torn(trouble, messages)
+        refused, acted_on = self._partial_failure(fault, messages)
         self.queue.delete_now(acted_on)
-        if trouble is Trouble.COMES_BACK:
+        if fault is CallFault.REAPPEARS:
             for message in messages:
-                self.line.world.later(partial(self.queue.bring_back, message))
+                self.link.world.later(partial(self.queue.bring_back, message))
         reply(refused)
 
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         act = partial(self._extend, messages, seconds)
-        return await self.line.call(EXTEND, act, CALL_TIMEOUT_SECONDS, _queue_failure)
+        return await self.link.call(EXTEND, act, CALL_TIMEOUT_SECONDS, _queue_failure)
 
     def _extend(
         self,
         messages: Sequence[Message],
         seconds: int,
-        trouble: Trouble | None,
+        fault: CallFault | None,
         reply: _ReplyRefused,
     ) -> None:
-        refused, acted_on = self._torn(trouble, messages)
+        refused, acted_on = self._partial_failure(fault, messages)
         reply([*refused, *self.queue.extend_now(acted_on, seconds)])
 
-    def _torn(
-        self, trouble: Trouble | None, messages: Sequence[Message]
+    def _partial_failure(
+        self, fault: CallFault | None, messages: Sequence[Message]
     ) -> tuple[list[BatchFailure], list[Message]]:
-        """The entries that are said to have failed, and those that are acted on."""
-        if trouble is not Trouble.PARTLY_FAILS:
+        """The entries that are reported as failed, and those that the queue acts on."""
+        if fault is not CallFault.PARTLY_FAILS:
             return [], list(messages)
-        random, refused, acted_on = self.line.world.random, [], []
+        random, refused, acted_on = self.link.world.random, [], []
         for message in messages:
             code, is_final, is_acted_on = _ENTRY_FAILURES[int(random() * 3)]
             fails = random() < 0.5
@@ -189,33 +189,33 @@ class LyingSource:
 
 
 @dataclass(frozen=True, slots=True)
-class LyingSink:
+class FaultySink:
     """Implements the pipeline's Sink for one replica."""
 
-    line: Line
+    link: Link
     database: MemoryDatabase
 
     async def write(self, batch: Sequence[Outcome]) -> Written:
         act: _Act[Written] = partial(self._commit, batch)
-        written = await self.line.call(COMMIT, act, STATEMENT_TIMEOUT_SECONDS, _database_failure)
+        written = await self.link.call(COMMIT, act, STATEMENT_TIMEOUT_SECONDS, _database_failure)
         messages = [outcome.message for outcome in batch]
-        self.line.world.note(Step.ACKNOWLEDGED, messages, self.line.replica)
+        self.link.world.note(Step.ACKNOWLEDGED, messages, self.link.replica)
         return written
 
-    def _commit(self, batch: Sequence[Outcome], _: Trouble | None, reply: _ReplyWritten) -> None:
+    def _commit(self, batch: Sequence[Outcome], _: CallFault | None, reply: _ReplyWritten) -> None:
         try:
             reply(self.database.commit(batch))
         except DatabaseError as error:
             reply(error)
 
 
-def _queue_failure(operation: str, code: str, trouble: Trouble | None) -> ConsumerError:
-    if trouble is Trouble.REFUSED:
+def _queue_failure(operation: str, code: str, fault: CallFault | None) -> ConsumerError:
+    if fault is CallFault.REFUSED:
         return QueueRefusedError(operation, "AccessDenied")
     return QueueError(operation, code)
 
 
-def _database_failure(_operation: str, _code: str, trouble: Trouble | None) -> ConsumerError:
-    if trouble is Trouble.REFUSED:
+def _database_failure(_operation: str, _code: str, fault: CallFault | None) -> ConsumerError:
+    if fault is CallFault.REFUSED:
         return DatabaseRefusedError("42P01")
     return DatabaseError("08006")

@@ -21,33 +21,33 @@ from consumer.pipeline.ports import BatchFailure, MessageTransform
 from tests.fakes.database import MemoryDatabase
 from tests.history.checker import Kind, Recover
 from tests.history.steps import Step
-from tests.simulation.edges import LyingSink, LyingSource
+from tests.simulation.edges import FaultySink, FaultySource
 from tests.simulation.service import SERVICE, Service, database
 
 
-class NeverExtends(LyingSource):
+class NeverExtends(FaultySource):
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         return () if seconds else await super().extend(messages, seconds)
 
 
-class ReleasesNothing(LyingSource):
+class ReleasesNothing(FaultySource):
     async def extend(self, messages: Sequence[Message], seconds: int) -> Sequence[BatchFailure]:
         return await super().extend(messages, seconds) if seconds else ()
 
 
-class FailedNotRead(LyingSource):
+class FailedNotRead(FaultySource):
     async def delete(self, messages: Sequence[Message]) -> Sequence[BatchFailure]:
         await super().delete(messages)
         return ()
 
 
-class AcknowledgesBeforeCommit(LyingSink):
+class AcknowledgesBeforeCommit(FaultySink):
     """Like a database with synchronous_commit off whose replica is killed before the commit."""
 
     async def write(self, batch: Sequence[Outcome]) -> Written:
         asyncio.get_running_loop().call_later(0.1, self._commit_late, batch)
         messages = [outcome.message for outcome in batch]
-        self.line.world.note(Step.ACKNOWLEDGED, messages, self.line.replica)
+        self.link.world.note(Step.ACKNOWLEDGED, messages, self.link.replica)
         reasons = Counter(each.reason for each in batch if isinstance(each, Quarantined))
         return Written(len(batch) - reasons.total(), dict(reasons), 0)
 

@@ -21,44 +21,44 @@ INVALID = list(marked_bodies(_RNG, MARKS, 20, invalid_share=1))
 REFUSED = [json.dumps(json.loads(body) | {"locale": REFUSED_LOCALE}) for body in VALID[:10]]
 
 
-class Trouble(StrEnum):
-    """What may befall a call."""
+class CallFault(StrEnum):
+    """What may go wrong with a call."""
 
     FAILS = "fails"
     REFUSED = "is refused until someone acts"
     ANSWER_LOST = "is acted on, its answer is lost"
     STALLS = "stalls"
     PARTLY_FAILS = "fails for some of its entries"
-    TWICE = "is followed by the same messages again"
-    COMES_BACK = "redelivers what it deleted"
-    KILLED_BEFORE = "is the last that this replica sent: killed before it is acted on"
+    TWICE = "is followed by a redelivery of its messages"
+    REAPPEARS = "is acted on, and its messages are redelivered all the same"
+    KILLED_BEFORE = "is not acted on, because the replica is killed first"
     KILLED_AFTER = "is acted on, and the replica is killed"
 
 
 _OF_QUEUE = (
-    Trouble.FAILS,
-    Trouble.REFUSED,
-    Trouble.ANSWER_LOST,
-    Trouble.STALLS,
-    Trouble.KILLED_BEFORE,
-    Trouble.KILLED_AFTER,
+    CallFault.FAILS,
+    CallFault.REFUSED,
+    CallFault.ANSWER_LOST,
+    CallFault.STALLS,
+    CallFault.KILLED_BEFORE,
+    CallFault.KILLED_AFTER,
 )
-TROUBLES = {
-    RECEIVE: (*_OF_QUEUE, Trouble.TWICE),
-    DELETE: (*_OF_QUEUE, Trouble.PARTLY_FAILS, Trouble.COMES_BACK),
-    EXTEND: (*_OF_QUEUE, Trouble.PARTLY_FAILS),
+FAULTS = {
+    RECEIVE: (*_OF_QUEUE, CallFault.TWICE),
+    DELETE: (*_OF_QUEUE, CallFault.PARTLY_FAILS, CallFault.REAPPEARS),
+    EXTEND: (*_OF_QUEUE, CallFault.PARTLY_FAILS),
     COMMIT: _OF_QUEUE,
 }
-_IN_NEED_SHARE = 0.05
-_KILLING = (Trouble.KILLED_BEFORE, Trouble.KILLED_AFTER)
+_STOPPED_WHILE_DOWN_SHARE = 0.05
+_KILLING = (CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
-    """From `start` to `end` a call meets this trouble with a probability of `chance`."""
+class FaultWindow:
+    """From `start` to `end` a call meets this fault with a probability of `chance`."""
 
     operation: str
-    trouble: Trouble
+    fault: CallFault
     start: float
     end: float
     chance: float
@@ -92,7 +92,7 @@ class Scenario:
     wait_seconds: float
     is_permuted: bool
     sends: tuple[tuple[float, str], ...]
-    spells: tuple[Spell, ...]
+    fault_windows: tuple[FaultWindow, ...]
     endings: tuple[Ending, ...]
     calm_at: float
 
@@ -110,20 +110,22 @@ def draw(seed: int) -> Scenario:
         wait_seconds=rng.choice((3.0, 8.0, 20.0)),
         is_permuted=rng.random() < 0.75,
         sends=tuple(sorted((_moment(rng, calm_at), _body(rng)) for _ in range(count))),
-        spells=tuple(_spell(rng, calm_at) for _ in range(rng.randrange(6))),
+        fault_windows=tuple(_fault_window(rng, calm_at) for _ in range(rng.randrange(6))),
         endings=tuple(_ending(rng, calm_at, slots) for _ in range(rng.randrange(4))),
         calm_at=calm_at,
     )
-    return _stopped_in_need(rng, scenario) if rng.random() < _IN_NEED_SHARE else scenario
+    if rng.random() < _STOPPED_WHILE_DOWN_SHARE:
+        return _stopped_while_down(rng, scenario)
+    return scenario
 
 
-def _stopped_in_need(rng: random.Random, scenario: Scenario) -> Scenario:
+def _stopped_while_down(rng: random.Random, scenario: Scenario) -> Scenario:
     """SIGTERM while the database is down for longer than a visibility timeout."""
     calm_at = rng.uniform(1.2, 3) * VISIBILITY_SECONDS
-    trouble = rng.choice((Trouble.FAILS, Trouble.REFUSED, Trouble.STALLS))
+    fault = rng.choice((CallFault.FAILS, CallFault.REFUSED, CallFault.STALLS))
     return replace(
         scenario,
-        spells=(Spell(COMMIT, trouble, 0.0, calm_at, 1.0),),
+        fault_windows=(FaultWindow(COMMIT, fault, 0.0, calm_at, 1.0),),
         endings=(Ending(rng.uniform(0.1, 10), 0, End.STOPPED, 1.0),),
         calm_at=calm_at,
     )
@@ -131,7 +133,7 @@ def _stopped_in_need(rng: random.Random, scenario: Scenario) -> Scenario:
 
 def calm(seed: int) -> Scenario:
     """The same replicas, to which nothing happens."""
-    return replace(draw(seed), sends=(), spells=(), endings=(), calm_at=0.0)
+    return replace(draw(seed), sends=(), fault_windows=(), endings=(), calm_at=0.0)
 
 
 def _moment(rng: random.Random, calm_at: float) -> float:
@@ -162,15 +164,15 @@ def _limits(rng: random.Random) -> PipelineLimits:
     )
 
 
-def _spell(rng: random.Random, calm_at: float) -> Spell:
+def _fault_window(rng: random.Random, calm_at: float) -> FaultWindow:
     operation = rng.choice((RECEIVE, DELETE, EXTEND, COMMIT, COMMIT))
-    trouble = rng.choice(TROUBLES[operation])
+    fault = rng.choice(FAULTS[operation])
     start = rng.uniform(0, calm_at) if rng.random() < 0.5 else 0.0
     end = rng.uniform(start, calm_at)
     chance = rng.choice((0.1, 0.5, 0.5, 1.0))
-    if trouble in _KILLING:
+    if fault in _KILLING:
         chance = min(chance, 0.2)
-    return Spell(operation, trouble, start, end, chance)
+    return FaultWindow(operation, fault, start, end, chance)
 
 
 def _ending(rng: random.Random, calm_at: float, slots: int) -> Ending:

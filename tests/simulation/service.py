@@ -16,7 +16,7 @@ from tests.fakes.database import MemoryDatabase
 from tests.fakes.queue import MemoryQueue
 from tests.history.checker import Rules
 from tests.history.rules import rules_of
-from tests.simulation.edges import Line, LyingSink, LyingSource
+from tests.simulation.edges import FaultySink, FaultySource, Link
 from tests.simulation.scenario import REFUSED_LOCALE
 
 KINDS = {each.name: each.kinds[0] for each in table_of(UserLogin).columns if not each.optional}
@@ -82,8 +82,8 @@ class Service:
     """The parts of a replica, and the rules of the run."""
 
     pipeline: type[Pipeline] = Pipeline
-    source: Callable[[Line, MemoryQueue], Source] = LyingSource
-    sink: Callable[[Line, MemoryDatabase], Sink] = LyingSink
+    source: Callable[[Link, MemoryQueue], Source] = FaultySource
+    sink: Callable[[Link, MemoryDatabase], Sink] = FaultySink
     transform: MessageTransform = _TRANSFORM
     database: Callable[[], MemoryDatabase] = database
     rules: Rules = field(default=_rules(Transform(UserLogin, KINDS, RING)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from consumer.pipeline.limits import PipelineLimits
 from tests.history.checker import Kind
 from tests.simulation.mutants import FORGETS_TO_REPORT_ROOM
-from tests.simulation.scenario import RECEIVE, Scenario, Spell, Trouble
+from tests.simulation.scenario import RECEIVE, CallFault, FaultWindow, Scenario
 from tests.simulation.world import run
 
 _LIMITS = PipelineLimits(
@@ -30,7 +30,7 @@ _CALM = Scenario(
     wait_seconds=20.0,
     is_permuted=False,
     sends=(),
-    spells=(),
+    fault_windows=(),
     endings=(),
     calm_at=20.0,
 )
@@ -42,7 +42,7 @@ def test_a_poll_that_failed_gives_its_room_to_one_that_waits_for_it() -> None:
     scenario = replace(
         _CALM,
         sends=((0.0, "{}"),) * 10 + ((10.0, "{}"),),
-        spells=(Spell(RECEIVE, Trouble.FAILS, start=0.04, end=5.0, chance=1.0),),
+        fault_windows=(FaultWindow(RECEIVE, CallFault.FAILS, start=0.04, end=5.0, chance=1.0),),
     )
     assert run(scenario).verdict.kept
     assert Kind.LOST in run(scenario, FORGETS_TO_REPORT_ROOM).verdict.kinds

@@ -1,4 +1,4 @@
-"""Whatever is done to the service, step by step: each step leaves the promises kept so far."""
+"""Random steps, each of which must leave the promises kept."""
 
 import asyncio
 
@@ -15,15 +15,22 @@ from hypothesis.stateful import (
 
 from tests.history.checker import Kind
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.scenario import INVALID, REFUSED, TROUBLES, VALID, End, Spell, Trouble, calm
+from tests.simulation.scenario import (
+    FAULTS,
+    INVALID,
+    REFUSED,
+    VALID,
+    CallFault,
+    End,
+    FaultWindow,
+    calm,
+)
 from tests.simulation.service import SERVICE
 from tests.simulation.world import World
 
-# Only the end can tell of these: until then a message may be on its way.
+# Only the end decides these: until then a message may be on its way.
 _AT_THE_END = {Kind.LOST, Kind.LEFT_ON_QUEUE, Kind.LEFT_IN_FLIGHT}
-_TROUBLES = [
-    (operation, trouble) for operation, troubles in TROUBLES.items() for trouble in troubles
-]
+_FAULTS = [(operation, fault) for operation, faults in FAULTS.items() for fault in faults]
 
 
 class Operator(RuleBasedStateMachine):
@@ -45,15 +52,15 @@ class Operator(RuleBasedStateMachine):
     def let_time_pass(self, seconds: float) -> None:
         self.world.loop.run(asyncio.sleep(seconds))
 
-    @rule(what=st.sampled_from(_TROUBLES), chance=st.sampled_from((0.2, 1.0)))
-    def break_something(self, what: tuple[str, Trouble], chance: float) -> None:
+    @rule(what=st.sampled_from(_FAULTS), chance=st.sampled_from((0.2, 1.0)))
+    def break_something(self, what: tuple[str, CallFault], chance: float) -> None:
         now = self.world.loop.time()
-        self.world.spells.append(Spell(*what, now, float("inf"), chance))
+        self.world.fault_windows.append(FaultWindow(*what, now, float("inf"), chance))
 
-    @precondition(lambda self: self.world.spells)
+    @precondition(lambda self: self.world.fault_windows)
     @rule()
     def heal(self) -> None:
-        self.world.spells.clear()
+        self.world.fault_windows.clear()
 
     @precondition(lambda self: self.world.alive)
     @rule(choice=st.integers(0, 9), end=st.sampled_from(End))
@@ -67,7 +74,7 @@ class Operator(RuleBasedStateMachine):
         assert verdict.kinds <= _AT_THE_END, verdict
 
     def teardown(self) -> None:
-        self.world.spells.clear()
+        self.world.fault_windows.clear()
         result = self.world.loop.run(self.world.drain_and_finish())
         assert result.verdict.kept, result.verdict
 

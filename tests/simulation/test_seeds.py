@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.history.leaks import leaks_in
 from tests.simulation import __main__
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.scenario import MARKS, Trouble, draw
+from tests.simulation.scenario import MARKS, CallFault, draw
 from tests.simulation.world import Result, run
 
 _SLICE = 50
@@ -22,13 +22,13 @@ def test_every_promise_is_kept_whatever_a_seed_brings(first: int) -> None:
     assert not failed, " ".join(f"make simulate SEED={seed};" for seed in failed)
 
 
-def test_the_seeds_bring_every_trouble_and_every_end() -> None:
+def test_the_seeds_bring_every_fault_and_every_end() -> None:
     lines: Counter[str] = Counter()
     for seed in range(150):
         lines.update(line.split("  ")[-1] for line in run(draw(seed)).timeline())
     seen = "\n".join(lines)
-    for trouble in Trouble:
-        assert trouble in seen, trouble
+    for fault in CallFault:
+        assert fault in seen, fault
     for event in (
         "Released",
         "ReceiptHandlesExpired",
@@ -40,7 +40,7 @@ def test_the_seeds_bring_every_trouble_and_every_end() -> None:
         assert event in seen, event
 
 
-def test_nothing_that_a_replica_tells_or_writes_holds_a_raw_value() -> None:
+def test_nothing_that_a_replica_emits_or_writes_holds_a_raw_value() -> None:
     for seed in range(50):
         result = run(draw(seed))
         shown = repr(result.log) + str(result.verdict)

@@ -16,20 +16,20 @@ from tests.fakes.queue import MemoryQueue
 from tests.fakes.virtual_time import PROCESS, new_loop
 from tests.history.checker import Kind, Verdict, Violation, check
 from tests.history.steps import Counted, Entry, Left, Sent, Step, Stopped
-from tests.simulation.edges import CALL_TIMEOUT_SECONDS, Line
+from tests.simulation.edges import CALL_TIMEOUT_SECONDS, Link
 from tests.simulation.scenario import (
     COMMIT,
     VISIBILITY_SECONDS,
+    CallFault,
     End,
     Ending,
     Scenario,
-    Trouble,
 )
 from tests.simulation.service import SERVICE, Service
 
 _DRAIN_PATIENCE_SECONDS = 900.0
 _STOP_SLACK_SECONDS = 1.0
-# For so long after a call of its own met a trouble, a replica is not to blame for what expires.
+# How long after a fault a replica is not to blame for a visibility timeout that ends.
 _BLAMELESS_SECONDS = 3.0 * VISIBILITY_SECONDS
 _RESTART_SECONDS = 10.0
 _LATER_SECONDS = 60.0
@@ -67,7 +67,7 @@ def run(scenario: Scenario, service: Service = SERVICE) -> Result:
 
 
 class World:
-    """A queue, a database, and replicas that come and go; implements Surroundings."""
+    """A queue, a database, and replicas that come and go; implements Environment."""
 
     def __init__(self, scenario: Scenario, service: Service = SERVICE) -> None:
         self.scenario = scenario
@@ -84,7 +84,7 @@ class World:
         )
         self.database = service.database()
         self.database.witness = self._seen_by_database
-        self.spells = list(scenario.spells)
+        self.fault_windows = list(scenario.fault_windows)
         self._service = service
         self._outside = contextvars.copy_context()
         self._sent: list[Sent] = []
@@ -93,7 +93,7 @@ class World:
         self._alive: dict[str, _Replica] = {}
         self._ended: list[asyncio.Task[None]] = []
         self._holder: dict[str, str] = {}
-        self._troubled_until: dict[str, float] = {}
+        self._faulty_until: dict[str, float] = {}
         self._to_come = 0
         self._started = 0
         self._is_over = False
@@ -192,10 +192,10 @@ class World:
         context.run(self._start_in_its_context, name, slot)
 
     def _start_in_its_context(self, name: str, slot: int) -> None:
-        line, service, stop = Line(name, self), self._service, asyncio.Event()
+        link, service, stop = Link(name, self), self._service, asyncio.Event()
         pipeline = service.pipeline(
-            source=service.source(line, self.queue),
-            sink=service.sink(line, self.database),
+            source=service.source(link, self.queue),
+            sink=service.sink(link, self.database),
             transform=service.transform,
             limits=self.scenario.limits,
             emit=lambda event: self._note(name, event),
@@ -246,17 +246,17 @@ class World:
         """The names of the replicas that run."""
         return list(self._alive)
 
-    def trouble(self, replica: str, operation: str) -> Trouble | None:
-        """What befalls a call now."""
+    def fault(self, replica: str, operation: str) -> CallFault | None:
+        """The fault that a call meets now, if any."""
         now = self.loop.time()
-        for spell in self.spells:
-            if spell.operation == operation and spell.start <= now < spell.end:
-                if self.random() >= spell.chance:
+        for window in self.fault_windows:
+            if window.operation == operation and window.start <= now < window.end:
+                if self.random() >= window.chance:
                     continue
-                self._note(replica, f"{operation} {spell.trouble}")
+                self._note(replica, f"{operation} {window.fault}")
                 if operation != COMMIT:
-                    self._troubled_until[replica] = now + _BLAMELESS_SECONDS
-                return spell.trouble
+                    self._faulty_until[replica] = now + _BLAMELESS_SECONDS
+                return window.fault
         return None
 
     def note(self, step: Step, messages: Sequence[Message], replica: str) -> None:
@@ -265,7 +265,7 @@ class World:
         for message in messages:
             self._log.append((now, replica, Entry(step, message.message_id, replica, now)))
 
-    def handed(self, messages: Sequence[Message], replica: str) -> None:
+    def delivered(self, messages: Sequence[Message], replica: str) -> None:
         """The queue hides these messages on behalf of a replica from now on."""
         for message in messages:
             self._holder[message.message_id] = replica
@@ -279,7 +279,7 @@ class World:
             self._gone(self._alive[replica], pause)
 
     def travel(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call after the time that a packet takes, and `seconds` more, whatever becomes of us."""
+        """Call after a packet's time and `seconds` more, even if the replica is killed."""
         delay = seconds + _PACKET_SECONDS * self.random()
         self.loop.call_later(delay, callback, context=self._outside)
 
@@ -311,7 +311,7 @@ class World:
         self.note(step, [message], "")
 
     def _is_blamed(self, replica: str) -> bool:
-        return self.loop.time() >= self._troubled_until.get(replica, 0.0)
+        return self.loop.time() >= self._faulty_until.get(replica, 0.0)
 
     def _note(self, replica: str, what: object) -> None:
         self._log.append((self.loop.time(), replica, what))
@@ -320,7 +320,7 @@ class World:
         return int(self.random() * count)
 
     async def _clean_up(self) -> None:
-        self.loop.exhume()
+        self.loop.resume_killed()
         alive = [replica.task for replica in self._alive.values() if replica.task]
         tasks = [*self._ended, *alive]
         for task in tasks:

@@ -35,7 +35,7 @@ def test_a_linger_counts_from_the_oldest_and_ends_early_once_a_batch_is_full() -
     assert batcher.wait_seconds(6.0) == 0
 
 
-def test_one_that_is_larger_than_a_batch_may_be_goes_alone() -> None:
+def test_a_message_larger_than_the_bound_of_a_batch_goes_alone() -> None:
     batcher = Batcher(10, 100)
     for number, size in ((1, 60), (2, 500), (3, 60)):
         batcher.add([message(number, size)], 0.0)

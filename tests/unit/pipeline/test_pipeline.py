@@ -117,7 +117,7 @@ def test_a_message_is_deleted_only_after_its_commit() -> None:
     run_virtually(scenario())
 
 
-def test_a_message_that_is_redelivered_while_held_is_written_once_and_deleted() -> None:
+def test_a_message_that_is_redelivered_while_in_flight_is_written_once_and_deleted() -> None:
     async def scenario() -> None:
         w = world()
         w.database.commit_seconds = 5.0
@@ -150,7 +150,7 @@ def test_a_message_that_is_redelivered_while_its_delete_is_under_way_is_deleted_
     run_virtually(scenario())
 
 
-def test_while_the_database_is_down_messages_are_kept_hidden_and_none_is_released() -> None:
+def test_while_the_database_is_down_messages_stay_hidden_and_none_is_released() -> None:
     async def scenario() -> None:
         w = world(replace(LIMITS, max_in_flight_messages=100))
 
@@ -191,7 +191,7 @@ def test_in_flight_is_bounded_by_bytes() -> None:
     run_virtually(scenario())
 
 
-def test_tries_are_bounded_while_the_queue_is_down() -> None:
+def test_the_rate_of_attempts_is_bounded_while_the_queue_is_down() -> None:
     async def scenario() -> None:
         w = world()
         w.queue.send(*(str(n) for n in range(1000)))
@@ -276,7 +276,7 @@ def test_a_batch_that_takes_too_long_is_halved_until_it_fits(sqlstate: str) -> N
     run_virtually(scenario())
 
 
-def test_one_message_that_takes_too_long_is_held_and_tried_again() -> None:
+def test_one_message_that_takes_too_long_stays_in_flight_and_is_retried() -> None:
     async def scenario() -> None:
         w = world()
 
@@ -295,7 +295,7 @@ def test_one_message_that_takes_too_long_is_held_and_tried_again() -> None:
     run_virtually(scenario())
 
 
-def test_a_quarantine_row_that_is_refused_is_held_and_tried_again() -> None:
+def test_a_quarantine_row_that_is_refused_stays_in_flight_and_is_retried() -> None:
     async def scenario() -> None:
         w = world()
 
@@ -315,7 +315,7 @@ def test_a_quarantine_row_that_is_refused_is_held_and_tried_again() -> None:
     run_virtually(scenario())
 
 
-def test_what_the_database_lacks_touches_no_message_and_is_reported_with_what_to_do() -> None:
+def test_a_missing_part_of_the_database_costs_no_message_and_is_reported_with_what_to_do() -> None:
     async def scenario() -> None:
         w = world()
 
@@ -350,7 +350,7 @@ def test_a_delete_that_failed_in_part_is_repeated_for_that_part_only() -> None:
     run_virtually(scenario())
 
 
-def test_an_expired_handle_is_let_go_and_the_message_is_deleted_when_redelivered() -> None:
+def test_a_message_whose_handle_expired_is_deleted_when_it_is_redelivered() -> None:
     async def scenario() -> None:
         w = world()
         (message_id,) = w.queue.send("a")
@@ -426,6 +426,19 @@ def test_a_backlog_is_read_by_many_pollers_and_deleted_in_full_batches() -> None
         assert max(e.count for e in w.events if isinstance(e, telemetry.PollersChanged)) == 16
         calls = [c for c in w.queue.calls if c.operation != "ChangeMessageVisibilityBatch"]
         assert len(calls) <= 5_000 / 10 * 2.2
+
+    run_virtually(scenario())
+
+
+def test_no_more_deletes_are_open_at_a_time_than_the_limit() -> None:
+    async def scenario() -> None:
+        w = world(replace(LIMITS, max_deleters=3))
+        w.queue.slow["DeleteMessageBatch"] = 5.0
+        w.queue.send(*(str(n) for n in range(500)))
+        async with w.running():
+            await asyncio.sleep(9.0)  # the first call is over, the following ones are not
+            assert w.queue.count("DeleteMessageBatch") == 1 + 3
+            await until(lambda: not w.queue.remaining)
 
     run_virtually(scenario())
 
@@ -544,6 +557,19 @@ def test_the_longest_poll_is_known_to_the_watchdog() -> None:
     run_virtually(scenario())
 
 
+def test_of_several_open_polls_the_longest_is_the_one_that_began_first() -> None:
+    async def scenario() -> None:
+        w = world()
+        async with w.running():
+            w.queue.send(*(str(n) for n in range(20)))  # full receives: several pollers
+            await asyncio.sleep(15.0)
+            w.queue.send("one poll ends, and another begins")
+            await asyncio.sleep(1.0)
+            assert w.pipeline.longest_poll_seconds() > 15.9
+
+    run_virtually(scenario())
+
+
 class RunsAndTurns(PlainTransform):
     """Notes how many messages each call takes, and each turn of the event loop after one."""
 
@@ -651,6 +677,22 @@ def test_a_trickle_that_follows_a_backlog_at_once_leaves_one_poller() -> None:
     run_virtually(scenario())
 
 
+@pytest.mark.parametrize(("received", "pollers"), [(4, 1), (5, 16)])
+def test_a_receive_ends_its_poller_unless_it_is_half_full(received: int, pollers: int) -> None:
+    async def scenario() -> None:
+        w = world()
+        w.queue.send(*(str(n) for n in range(2000)))
+        async with w.running():
+            await until(lambda: len(w.queue.deleted) > 1000)
+            for _ in range(100):
+                w.queue.send(*["{}"] * received)
+                await asyncio.sleep(0.1)
+            changes = [e.count for e in w.events if isinstance(e, telemetry.PollersChanged)]
+        assert changes[-1] == pollers
+
+    run_virtually(scenario())
+
+
 @pytest.mark.parametrize("limits", [{"max_in_flight_messages": 10}, {"max_in_flight_bytes": 2000}])
 def test_a_stop_ends_pollers_that_wait_for_room_while_the_database_is_down(
     limits: dict[str, int],
@@ -674,7 +716,7 @@ def test_a_stop_ends_pollers_that_wait_for_room_while_the_database_is_down(
     run_virtually(scenario())
 
 
-def test_a_body_larger_than_all_that_may_be_held_passes_all_the_same() -> None:
+def test_a_body_larger_than_the_bound_of_bytes_in_flight_passes_all_the_same() -> None:
     async def scenario() -> None:
         w = world(replace(LIMITS, max_in_flight_bytes=1000, max_batch_bytes=1000))
         w.queue.send("a", "b", size=50_000)

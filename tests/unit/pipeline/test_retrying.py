@@ -84,6 +84,18 @@ async def test_a_partial_failure_tells_expired_handles_from_messages_to_retry() 
     assert (result.error.operation, result.error.code) == ("Delete", "Internal")
 
 
+async def test_a_partial_failure_reports_the_code_of_the_first_message_to_retry() -> None:
+    one, two, three, _ = MESSAGES
+    failures = [
+        BatchFailure(one, "ReceiptHandleIsInvalid", handle_expired=True),
+        BatchFailure(two, "InternalError", handle_expired=False),
+        BatchFailure(three, "RequestThrottled", handle_expired=False),
+    ]
+    result = await run_batch_call("Delete", answered(*failures), MESSAGES)
+    assert result.error is not None
+    assert result.error.code == "InternalError"
+
+
 async def test_expired_handles_alone_are_no_failure_of_the_call() -> None:
     refused = [
         BatchFailure(each, "ReceiptHandleIsInvalid", handle_expired=True) for each in MESSAGES

@@ -60,13 +60,14 @@ class World:
         return [(round(c.at), c.count) for c in self.queue.calls if c.operation == _EXTEND]
 
 
-def test_each_message_is_extended_at_half_of_its_time_as_long_as_it_is_held() -> None:
+def test_each_message_is_extended_at_half_of_its_timeout_until_it_is_tracked_no_longer() -> None:
     async def scenario() -> None:
         w = World()
         async with w.beating():
             (message,) = await w.receive(1)
             await asyncio.sleep(50.0)
             assert w.extensions() == [(15, 1), (30, 1), (45, 1)]
+            assert w.events == [telemetry.Extended(1)] * 3
             assert w.queue.hidden == 1
             w.in_flight.stop_tracking(message)
             await asyncio.sleep(100.0)
@@ -75,7 +76,7 @@ def test_each_message_is_extended_at_half_of_its_time_as_long_as_it_is_held() ->
     run_virtually(scenario())
 
 
-def test_ten_go_in_a_call_and_what_is_due_soon_goes_along() -> None:
+def test_ten_messages_share_a_call_with_those_that_are_due_soon() -> None:
     async def scenario() -> None:
         w = World()
         async with w.beating():
@@ -88,7 +89,38 @@ def test_ten_go_in_a_call_and_what_is_due_soon_goes_along() -> None:
     run_virtually(scenario())
 
 
-def test_one_that_arrives_while_nothing_was_held_is_extended_in_time() -> None:
+def test_messages_share_a_call_if_they_are_due_within_an_eighth_of_the_timeout() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            await w.receive(1)
+            await asyncio.sleep(3.6)
+            await w.receive(1)
+            await asyncio.sleep(0.4)
+            await w.receive(1)
+            await asyncio.sleep(14.0)
+            assert w.extensions() == [(15, 2)]
+            await asyncio.sleep(3.0)
+            assert w.extensions() == [(15, 2), (19, 1)]
+
+    run_virtually(scenario())
+
+
+def test_a_message_that_became_due_during_a_slow_call_is_extended_right_after_it() -> None:
+    async def scenario() -> None:
+        w = World()
+        w.queue.slow[_EXTEND] = 10.0
+        async with w.beating():
+            await w.receive(1)
+            await asyncio.sleep(5.0)
+            await w.receive(1)
+            await asyncio.sleep(25.0)
+            assert w.extensions() == [(15, 1), (25, 1)]
+
+    run_virtually(scenario())
+
+
+def test_a_message_that_arrives_while_nothing_is_in_flight_is_extended_in_time() -> None:
     async def scenario() -> None:
         w = World()
         async with w.beating():
@@ -100,7 +132,7 @@ def test_one_that_arrives_while_nothing_was_held_is_extended_in_time() -> None:
     run_virtually(scenario())
 
 
-def test_what_could_not_be_extended_is_tried_again_before_its_time_is_over() -> None:
+def test_a_failed_extension_is_retried_before_the_timeout_ends() -> None:
     async def scenario() -> None:
         w = World()
         async with w.beating():
@@ -115,6 +147,32 @@ def test_what_could_not_be_extended_is_tried_again_before_its_time_is_over() -> 
             await asyncio.sleep(10.0)
             assert w.queue.hidden == 20
         assert telemetry.QueueRecovered(_EXTEND) in w.events
+
+    run_virtually(scenario())
+
+
+def test_a_receipt_handle_that_expired_is_reported_once_and_not_extended_again() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            message, _ = await w.receive(2)
+            w.queue.failing_entries[message.message_id] = ["ReceiptHandleIsInvalid"]
+            await asyncio.sleep(50.0)
+            assert w.extensions() == [(15, 2), (30, 1), (45, 1)]
+        assert w.events.count(telemetry.ReceiptHandlesExpired(1)) == 1
+        assert w.events.count(telemetry.Extended(1)) == 3
+
+    run_virtually(scenario())
+
+
+def test_where_every_receipt_handle_expired_nothing_is_reported_as_extended() -> None:
+    async def scenario() -> None:
+        w = World()
+        async with w.beating():
+            (message,) = await w.receive(1)
+            w.queue.failing_entries[message.message_id] = ["ReceiptHandleIsInvalid"]
+            await asyncio.sleep(50.0)
+        assert w.events == [telemetry.ReceiptHandlesExpired(1)]
 
     run_virtually(scenario())
 
@@ -177,5 +235,6 @@ def test_a_release_goes_on_after_a_call_that_failed() -> None:
         w.queue.fault = throttled
         assert await w.visibility.release_all() == 500
         assert w.queue.hidden == len(w.in_flight) == 0
+        assert w.events.count(telemetry.QueueRecovered(_EXTEND)) == 1
 
     run_virtually(scenario())
