@@ -1,6 +1,6 @@
 """A PostgreSQL server of this process's own that dies with it, even on SIGKILL.
 
-It listens on 127.0.0.1, and takes nobody without its password, which is drawn at random.
+It listens on 127.0.0.1 and asks for its password, which is random.
 
 Two small shells see to its end. Each reads a pipe whose other end this process holds, and which the
 kernel closes when the process is gone. One is the server's parent and stops it then; the other
@@ -326,7 +326,7 @@ def _anyone_can_use(path: Path) -> bool:
 
 
 def _copy_programs(bindir: Path, to: Path) -> Path:
-    """Copy what nobody may not use: the programs, and what they find relative to them."""
+    """Copy, for the user nobody, the programs and what they find relative to them."""
     package = bindir.parents[1]
     base = package.parent
     # Beside the package, or in it, is where wheels have the libraries that they bring along.

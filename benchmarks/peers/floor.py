@@ -20,7 +20,7 @@ _COPY = (
 Event = dict[str, str]
 
 
-class Queue:
+class LeanQueue:
     """Calls over one connection."""
 
     def __init__(self, endpoint_url: str, queue_url: str) -> None:
@@ -90,7 +90,7 @@ def copy(connection: psycopg.Connection, held: list[Event]) -> None:
 
 def main() -> None:
     """Consume until SIGTERM."""
-    queue = Queue(os.environ["PEER_ENDPOINT_URL"], os.environ["PEER_QUEUE_URL"])
+    queue = LeanQueue(os.environ["PEER_ENDPOINT_URL"], os.environ["PEER_QUEUE_URL"])
     held: list[Event] = []
     with psycopg.connect(os.environ["PEER_DSN"]) as connection:
         while True:

@@ -1,6 +1,6 @@
 """The server: it takes requests, runs their operations, and lets receives wait.
 
-A test double: it keeps nothing on disk and checks no signature. Serve it to nobody but yourself.
+A test double: it keeps nothing on disk and checks no signature. Do not serve it to others.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class SqsServer:
     """An SQS server in this process; an async context manager. Port 0 is a free one.
 
     A test looks at it and steers it: `queue` gives a queue with its messages and counts, `advance`
-    moves the clock, `fault_for` is asked before each request which fault is to befall it, `calls`
+    moves the clock, `fault_for` is asked before each request for the fault to inject, `calls`
     counts requests by operation.
 
     With one of the `protocols` alone the server is as old,

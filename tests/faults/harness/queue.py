@@ -21,7 +21,7 @@ _SENT_A_CALL = 50_000
 _T = TypeVar("_T")
 
 
-class Queue:
+class RemoteQueue:
     """See QueueServer; `port` is where it listens, `url` what clients call it.
 
     `standing` are the troubles that there are all the time.
@@ -91,7 +91,7 @@ class Queue:
 @asynccontextmanager
 async def running_queue(
     folder: Path, *, visibility_seconds: int, seed: int
-) -> AsyncIterator[Queue]:
+) -> AsyncIterator[RemoteQueue]:
     """A queue, for as long as the context lasts; what it complains of is in queue.log."""
     ours, theirs = socket.socketpair()
     with (folder / "queue.log").open("wb") as log:
@@ -105,7 +105,7 @@ async def running_queue(
     theirs.close()
     with Connection(ours.detach()) as link:
         try:
-            queue = Queue(link)
+            queue = RemoteQueue(link)
             await queue.open(visibility_seconds, seed)
             yield queue
         finally:

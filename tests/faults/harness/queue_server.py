@@ -58,7 +58,7 @@ class Trouble:
 class Feed:
     """What is sent: so many messages a second, `count` at most; a share of them is invalid.
 
-    They need not be `remembered` if nobody asks for them at the end.
+    They need not be `remembered` if they are not compared at the end.
     """
 
     seed: int
@@ -94,7 +94,7 @@ class _Record:
 
 
 class QueueServer:
-    """Answers what `Queue` asks; a method for each question."""
+    """Answers what `RemoteQueue` asks; a method for each question."""
 
     def __init__(self, server: SqsServer, visibility_seconds: int, seed: int) -> None:
         self._server = server
@@ -229,7 +229,7 @@ def _entries(request: Request) -> Iterator[tuple[str, str]]:
 
 
 async def _answer(connection: Connection) -> None:
-    """Answer one question after the other until nobody asks any more."""
+    """Answer one question after the other until the other end is closed."""
     visibility_seconds, seed = await asyncio.to_thread(connection.recv)
     async with SqsServer() as server:
         queue = QueueServer(server, visibility_seconds, seed)
@@ -241,7 +241,7 @@ async def _answer(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Run until nobody holds the other end of the socket whose number is the argument."""
+    """Run until the other end is closed of the socket whose number is the argument."""
     gc.disable()  # it would go through all messages again and again
     with Connection(int(sys.argv[1])) as link:
         uvloop.run(_answer(link))

@@ -24,7 +24,7 @@ from devkit.postgres import FAST_SETTINGS, PostgresServer
 from tests.databases import at_port
 from tests.faults.harness.judge import Refusal, verdict_of, with_leaks
 from tests.faults.harness.proxy import Proxy, is_http_request, is_sql_request
-from tests.faults.harness.queue import Queue, running_queue
+from tests.faults.harness.queue import RemoteQueue, running_queue
 from tests.faults.harness.queue_server import Feed
 from tests.faults.harness.replicas import SERVICE, Replica, stop_all
 from tests.faults.harness.timeline import Seen, Span, Timeline
@@ -89,7 +89,7 @@ class Rig:
     plan: Plan
     folder: Path
     postgres: PostgresServer
-    queue: Queue
+    queue: RemoteQueue
     network_to_queue: Proxy
     network_to_database: Proxy
     ring: KeyRing

@@ -19,7 +19,7 @@ DIFFERENCES: Mapping[str, Mapping[str, str]] = {
         "test_a_fifo_queues_name_ends_in_fifo": "makes a FIFO queue of a name alone",
         "test_a_malformed_redrive_policy_is_refused": "answers another error code, or none",
         "test_a_message_received_too_often_goes_to_the_dead_letter_queue": (
-            "does not tell DeadLetterQueueSourceArn"
+            "does not give DeadLetterQueueSourceArn"
         ),
         "test_a_message_tells_its_group_its_id_and_its_number": "draws sequence numbers at random",
         "test_a_queue_tells_its_arn_and_when_it_was_made": "shows fractions of a second",
