@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
 
 from tests.faults.catalogue.fault import Fault
-from tests.faults.harness.errors import CannotBeMadeError
+from tests.faults.harness.open_files import open_files_allowed
 from tests.faults.harness.rig import DATABASE, Plan, Rig
 
 _MEMORY_BYTES = 200 << 20
@@ -96,18 +95,8 @@ async def send_large_bodies(rig: Rig) -> None:
 
 @contextmanager
 def many_open_files(plan: Plan) -> Iterator[Plan]:
-    """Anyone may raise the soft limit up to the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = _CONNECTIONS + _OTHER_FILES
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-    except (OSError, ValueError) as error:
-        reason = f"{needed} open files are needed, the hard limit is {hard}"
-        raise CannotBeMadeError(reason) from error
-    try:
+    with open_files_allowed(_CONNECTIONS + _OTHER_FILES):
         yield plan
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def flood_the_port(rig: Rig) -> None:

@@ -5,8 +5,8 @@ import gc
 import gzip
 import json
 import threading
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -18,9 +18,12 @@ from consumer.telemetry import events as telemetry
 from consumer.telemetry.health import Health
 from consumer.telemetry.http_server import serve_http
 from consumer.telemetry.metrics import Metrics
+from tests.faults.harness.errors import CannotBeMadeError
+from tests.faults.harness.open_files import open_files_allowed
 from tests.waiting import eventually
 
 _DEADLINE_SECONDS = 60.0
+_MANY_FILES = 2200  # both ends of a thousand connections, and all others
 LISTEN = HttpSettings(port=0, max_connections=8, request_timeout_seconds=30)
 
 
@@ -215,6 +218,17 @@ async def test_a_byte_now_and_then_does_not_prolong_a_connection(impatient_port:
     writer.close()
 
 
+@pytest.fixture
+def many_open_files() -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(open_files_allowed(_MANY_FILES))
+        except CannotBeMadeError as reason:
+            pytest.skip(str(reason))
+        yield
+
+
+@pytest.mark.usefixtures("many_open_files")
 async def test_a_thousand_connections_neither_start_threads_nor_stop_the_next(port: int) -> None:
     threads = threading.active_count()
     links = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1000)]
