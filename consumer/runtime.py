@@ -68,7 +68,7 @@ def _handled(numbers: Sequence[signal.Signals], handle: Callable[[], object]) ->
 
 
 def enable_tcp_keepalive(transport: BaseTransport) -> None:
-    """End the connection if its peer acknowledges nothing for about five seconds.
+    """End the connection if its peer acknowledges nothing for a few seconds.
 
     While no data flows, as in most of a long poll, the kernel sends probes. While data is
     unacknowledged, it waits for three seconds.

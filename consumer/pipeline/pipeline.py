@@ -98,7 +98,7 @@ class Pipeline:
         return now - min(self._open_polls.values(), default=now)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Carry messages until `stop` is set, then leave nothing in flight.
+        """Carry messages until `stop` is set, as at SIGTERM, then leave nothing in flight.
 
         The order of the stop keeps the queue clean. Open polls finish first: the messages of a
         cancelled poll would stay hidden for a visibility timeout. Then everything in flight is

@@ -60,7 +60,7 @@ _ROW = _Meaning(DataRejectedError, ends=Ends.NONE)
 _POOLED = "behind PgBouncer's transaction mode set statement_cache_size to 0"
 
 # By SQLSTATE, by its first three characters or by its class (PostgreSQL documentation, appendix A).
-# What is not here is transient: it may pass by itself.
+# What names no class of error, or is not here, is transient: it may pass by itself.
 _MEANINGS = {
     "08": _Meaning(ends=Ends.ALL),
     "08P01": _Meaning(advice=_POOLED, ends=Ends.ALL),

@@ -48,7 +48,7 @@ class Transport(Protocol):
 
 _GRANT = "grant sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility and GetQueueAttributes"
 
-# What to do about the errors that last until someone acts.
+# The permanent errors: each lasts until someone acts. Every other error is transient.
 _ADVICE = {
     "NonExistentQueue": "create the queue, or correct sqs.queue_url",
     "QueueDoesNotExist": "create the queue, or correct sqs.queue_url",
