@@ -200,6 +200,7 @@ async def run(
         for replica in rig.replicas:
             if not replica.running:
                 replica.start()
+            await replica.consuming()  # SIGTERM ends Python before it handles signals
         result = await rig.finish(data_too=True)
         again = await rig.queue.delivered_again()
     return Outcome("chaos", 0, result, rig.timeline), made, again
